@@ -1,0 +1,3 @@
+//! The command: parse, wire the rooms together, print.
+
+fn main() {}

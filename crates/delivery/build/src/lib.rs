@@ -1,0 +1,1 @@
+//! Dockerfile in, OCI image out.

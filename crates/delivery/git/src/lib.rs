@@ -1,0 +1,1 @@
+//! The Git server people push to, and reading sources.

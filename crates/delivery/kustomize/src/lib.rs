@@ -1,0 +1,1 @@
+//! Kustomizations to manifests: bytes in, documents or a located error out.

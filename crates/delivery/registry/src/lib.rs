@@ -1,0 +1,1 @@
+//! An OCI distribution registry on disk.

@@ -1,0 +1,1 @@
+//! Application: source, render, diff, apply, health, record.

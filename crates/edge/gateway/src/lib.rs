@@ -1,0 +1,1 @@
+//! The L7 edge: Ingress, TLS, traffic straight to ready pods.

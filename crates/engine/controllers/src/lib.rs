@@ -1,0 +1,1 @@
+//! One module a controller: each an ordinary API client.

@@ -1,0 +1,1 @@
+//! Pod lifecycle: the kubelet's job.

@@ -1,0 +1,1 @@
+//! The durable, watchable, versioned object log.

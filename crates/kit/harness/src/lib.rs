@@ -1,0 +1,1 @@
+//! A private engine in milliseconds, for scenario tests.
