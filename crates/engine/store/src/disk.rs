@@ -30,7 +30,7 @@ pub trait Disk: Send + Sync + 'static {
 /// A file of a [`Disk`].
 pub trait DiskFile: Send {
     /// Its length in bytes.
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
     /// Fills `into` from `offset` on, as far as the file goes, and says how far that was.
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize>;
     /// Writes all of `bytes` at `offset`.

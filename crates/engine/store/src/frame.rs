@@ -19,7 +19,6 @@ use crate::{
 
 pub(crate) const HEADER_BYTES: usize = 32;
 pub(crate) const FRAME_HEADER_BYTES: usize = 12;
-const ENTRY_HEADER_BYTES: usize = 21;
 const FRAME_START: [u8; 4] = [0xc0, 0xde, 0xf5, 0xfe];
 const NAME: &[u8; 7] = b"CORACLE";
 /// The version of the format that is written, and the only one that there is.
@@ -183,7 +182,7 @@ pub(crate) struct Frames<'a> {
 
 impl<'a> Frames<'a> {
     pub(crate) fn new(file: &'a dyn DiskFile) -> io::Result<Self> {
-        Ok(Self { file, len: file.len()?, offset: HEADER_BYTES as u64, buffer: Vec::new() })
+        Ok(Self { file, len: file.size()?, offset: HEADER_BYTES as u64, buffer: Vec::new() })
     }
 
     pub(crate) fn next(&mut self) -> io::Result<Found<'_>> {
@@ -255,7 +254,6 @@ impl<'a> Fields<'a> {
     }
 
     fn entry(&mut self) -> Option<LogEntry> {
-        debug_assert!(ENTRY_HEADER_BYTES == 1 + 8 + 4 + 4 + 4);
         let deleted = match self.u8()? {
             0 => false,
             1 => true,

@@ -16,6 +16,8 @@ mod frame;
 mod log;
 mod open;
 mod record;
+#[cfg(test)]
+mod simulation;
 mod snapshot;
 mod snapshot_file;
 mod store;

@@ -20,7 +20,7 @@ use crate::{
     record::Record,
     snapshot::{RevisionError, Snapshot, State},
     watch::{Event, Topics, WatchError, Watcher},
-    writer::{Pending, Request, Writer},
+    writer::{Pending, Request},
 };
 
 /// Commits that may wait for the writer before those that come after wait to be taken at all.
@@ -46,12 +46,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            history_events: 10_000,
-            history_bytes: 8 << 20,
-            compact_after_bytes: 16 << 20,
-            reserve_bytes: 1 << 20,
-        }
+        Self { history_events: 10_000, history_bytes: 8 << 20, compact_after_bytes: 16 << 20, reserve_bytes: 1 << 20 }
     }
 }
 
@@ -141,7 +136,8 @@ impl Store {
         if present.revision() == revision {
             return Ok(present);
         }
-        let pinned = self.shared.pins.lock().iter().find(|(_, pin)| pin.revision() == revision).map(|(_, pin)| pin.clone());
+        let pinned =
+            self.shared.pins.lock().iter().find(|(_, pin)| pin.revision() == revision).map(|(_, pin)| pin.clone());
         match pinned {
             Some(pinned) => Ok(pinned),
             None => self.shared.topics.rewind(prefix, revision),
@@ -190,7 +186,9 @@ impl Store {
     /// Writes everything as it is now to one file, while writes go on.
     pub async fn backup(&self, to: &Path) -> Result<Backup, BackupError> {
         let (snapshot, to) = (self.snapshot(), to.to_owned());
-        tokio::task::spawn_blocking(move || backup::write(&snapshot, &to)).await.map_err(|_| BackupError::Interrupted)?
+        tokio::task::spawn_blocking(move || backup::write(&snapshot, &to))
+            .await
+            .map_err(|_| BackupError::Interrupted)?
     }
 
     /// Figures for metrics and health checks.

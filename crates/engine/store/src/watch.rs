@@ -117,11 +117,13 @@ impl Ring {
         }
     }
 
+    fn remembers(&self, revision: u64) -> Result<(), Compacted> {
+        if revision < self.oldest { Err(Compacted { asked: revision, oldest: self.oldest }) } else { Ok(()) }
+    }
+
     /// The events after a revision, or the fact that some of them are forgotten.
     fn after(&self, revision: u64) -> Result<impl DoubleEndedIterator<Item = &Arc<Event>>, Compacted> {
-        if revision < self.oldest {
-            return Err(Compacted { asked: revision, oldest: self.oldest });
-        }
+        self.remembers(revision)?;
         let start = self.events.partition_point(|event| event.revision() <= revision);
         Ok(self.events.range(start..))
     }
@@ -183,7 +185,7 @@ impl Topics {
     pub(crate) fn watch(self: &Arc<Self>, prefix: &str, after: u64) -> Result<Watcher, WatchError> {
         let name = topic_name(prefix.as_bytes()).ok_or_else(|| WatchError::Prefix(prefix.to_owned()))?;
         let topic = self.topic(name);
-        topic.ring.read().after(after)?;
+        topic.ring.read().remembers(after)?;
         let newest = topic.newest.subscribe();
         Ok(Watcher { topics: Arc::clone(self), topic, newest, prefix: prefix.as_bytes().into(), cursor: after })
     }
@@ -191,9 +193,10 @@ impl Topics {
     /// How many events the topics remember, and what only they keep in memory.
     pub(crate) fn remembered(&self) -> (usize, usize) {
         let topics = self.by_name.read();
-        topics.values().map(|topic| topic.ring.read()).fold((0, 0), |(events, bytes), ring| {
-            (events + ring.events.len(), bytes + ring.bytes)
-        })
+        topics
+            .values()
+            .map(|topic| topic.ring.read())
+            .fold((0, 0), |(events, bytes), ring| (events + ring.events.len(), bytes + ring.bytes))
     }
 
     fn topic(&self, name: &[u8]) -> Arc<Topic> {
