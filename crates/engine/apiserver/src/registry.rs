@@ -50,8 +50,8 @@ pub struct Resource {
     pub selectable: Arc<[String]>,
     /// What to tell whoever still uses this version.
     pub deprecation: Option<String>,
-    /// Whether discovery puts this version first in its group.
-    pub hidden: bool,
+    /// Whether its definition is on its way out, so that nothing new is made of it.
+    pub terminating: bool,
 }
 
 impl std::fmt::Debug for Resource {
@@ -73,7 +73,7 @@ impl Resource {
             strategy: strategy::of(storage_group, &kind.plural),
             selectable: selectable.iter().map(|path| (*path).to_owned()).collect(),
             deprecation: None,
-            hidden: false,
+            terminating: false,
         }
     }
 
@@ -92,7 +92,7 @@ impl Resource {
             strategy: strategy::custom(),
             selectable: selectable.into(),
             deprecation,
-            hidden: false,
+            terminating: false,
             kind: KindRef::Custom(kind),
         }
     }

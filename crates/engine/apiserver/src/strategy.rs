@@ -1,5 +1,6 @@
 //! Rules that some kinds have of their own, beyond their schema.
 
+mod definition;
 mod namespace;
 mod node;
 mod pod;
@@ -111,6 +112,7 @@ pub fn of(group: &str, plural: &str) -> &'static dyn Strategy {
         ("", "services") => &service::ServiceStrategy,
         ("", "namespaces") => &namespace::NamespaceStrategy,
         ("", "nodes") => &node::NodeStrategy,
+        ("apiextensions.k8s.io", "customresourcedefinitions") => &definition::DefinitionStrategy,
         ("", "serviceaccounts" | "persistentvolumes" | "persistentvolumeclaims" | "podtemplates" | "resourcequotas") => {
             &Plain { returns_deleted: true, ..PLAIN }
         }

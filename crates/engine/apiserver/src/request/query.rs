@@ -4,7 +4,10 @@ use crate::{request::info::percent_decode, status::Failure};
 
 /// A query string, decoded, in order.
 #[derive(Debug, Clone, Default)]
-pub struct Query(Vec<(String, String)>);
+pub struct Query {
+    pairs: Vec<(String, String)>,
+    raw: String,
+}
 
 impl Query {
     /// Decodes `raw`, the part after `?`.
@@ -14,22 +17,32 @@ impl Query {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decode(key), decode(value))
         });
-        Self(pairs.collect())
+        Self { pairs: pairs.collect(), raw: raw.to_owned() }
     }
 
     /// The first value of `key`; empty counts as absent.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str()).filter(|v| !v.is_empty())
+        self.pairs.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str()).filter(|v| !v.is_empty())
+    }
+
+    /// The query as it came.
+    pub fn raw(&self) -> &str {
+        &self.raw
+    }
+
+    /// All keys with their values, in order.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
     /// All values of `key`.
     pub fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str())
+        self.pairs.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str())
     }
 
     /// Whether `key` is set, as Go reads booleans. A bare key counts as true.
     pub fn flag(&self, key: &str) -> bool {
-        let value = self.0.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
+        let value = self.pairs.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
         matches!(value, Some("" | "1" | "t" | "T" | "true" | "TRUE" | "True"))
     }
 

@@ -54,6 +54,10 @@ pub async fn create(call: &Call<'_>) -> Result<Answer, Failure> {
 
 /// Creates an object that is decoded already.
 pub async fn create_object(call: &Call<'_>, mut value: Value, options: &WriteOptions) -> Result<Written, Failure> {
+    if call.resource.terminating {
+        let text = "create not allowed while custom resource definition is terminating";
+        return Err(Failure::plain(405, "MethodNotAllowed", text));
+    }
     if !object::meta_text(&value, "resourceVersion").is_empty() {
         return Err(Failure::bad_request("resourceVersion should not be set on objects to be created"));
     }

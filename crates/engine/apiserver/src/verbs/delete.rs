@@ -50,11 +50,16 @@ pub enum Propagation {
 impl DeleteOptions {
     /// Reads the options from body and query; the body goes first.
     pub fn parse(call: &Call<'_>) -> Result<Self, Failure> {
-        let query = &call.request.query;
         let body = match call.request.body.is_empty() {
             true => Value::Null,
             false => payload::decode(&call.request.json_body()?)?,
         };
+        Self::from_value(call, &body)
+    }
+
+    /// Reads the options from a document, and from the query what it does not say.
+    pub fn from_value(call: &Call<'_>, body: &Value) -> Result<Self, Failure> {
+        let query = &call.request.query;
         let text = |field: &str| body[field].as_str().map(str::to_owned).or_else(|| query.get(field).map(str::to_owned));
         let orphan = body["orphanDependents"].as_bool().or_else(|| query.get("orphanDependents").map(|value| value == "true"));
         let propagation = match (text("propagationPolicy").as_deref(), orphan) {

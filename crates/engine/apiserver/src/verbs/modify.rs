@@ -14,6 +14,7 @@ use crate::{
     server::commit_failure,
     status::{Cause, Failure},
     strategy::Hold,
+    subresource,
 };
 
 /// So often a change is tried on top of somebody else's before the client hears of the conflict.
@@ -157,10 +158,11 @@ fn prepare(call: &Call<'_>, options: &WriteOptions, live: &Value, proposal: Prop
     }
     let subresource = call.request.info.subresource.as_str();
     let mut hold = None;
-    if subresource == "status" {
-        shapes::prepare_status_update(kind, &mut value, live);
-    } else {
-        shapes::prepare_update(kind, &mut value, live);
+    let mut causes = Vec::new();
+    match subresource {
+        "" | "scale" => shapes::prepare_update(kind, &mut value, live),
+        "status" => shapes::prepare_status_update(kind, &mut value, live),
+        other => causes = subresource::graft(other, &mut value, live),
     }
     defaults::apply(kind, &mut value);
     let attributes = call.attributes(Operation::Update, name, Some(live), options.dry_run);
@@ -168,7 +170,7 @@ fn prepare(call: &Call<'_>, options: &WriteOptions, live: &Value, proposal: Prop
     if subresource.is_empty() {
         hold = call.resource.strategy.prepare_update(call.server, &mut value, live)?;
     }
-    let mut causes: Vec<Cause> = validate::update(kind, &value, live).iter().map(Cause::from).collect();
+    causes.extend(validate::update(kind, &value, live).iter().map(Cause::from));
     if subresource.is_empty() {
         causes.extend(call.resource.strategy.validate_update(&value, live));
     }

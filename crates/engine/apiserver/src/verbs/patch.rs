@@ -57,20 +57,23 @@ fn patch_option(what: &str) -> Failure {
     Failure::plain(422, "Invalid", format!("PatchOptions.meta.k8s.io \"\" is invalid: {what}"))
 }
 
+#[derive(Debug, Clone, Copy)]
 enum Kind {
     Json,
     Merge,
     Strategic,
 }
 
-struct Patch {
+/// A patch that needs no knowledge of owners.
+pub struct Patch {
     kind: Kind,
     document: Value,
     duplicates: Vec<String>,
 }
 
 impl Patch {
-    fn parse(call: &Call<'_>) -> Result<Self, Failure> {
+    /// Reads the patch in the body.
+    pub fn parse(call: &Call<'_>) -> Result<Self, Failure> {
         let custom = !call.resource.kind.is_builtin();
         let kind = match payload::media_type(&call.request.headers) {
             JSON => Kind::Json,
@@ -86,12 +89,22 @@ impl Patch {
     }
 
     fn apply(&self, call: &Call<'_>, live: &Value) -> Result<Value, Failure> {
+        self.apply_to(call, live, self.kind)
+    }
+
+    /// Patches a body that has no lists, such as a scale: there a strategic merge is a merge.
+    pub fn apply_as_merge(&self, call: &Call<'_>, live: &Value) -> Result<Value, Failure> {
+        let kind = if matches!(self.kind, Kind::Strategic) { Kind::Merge } else { self.kind };
+        self.apply_to(call, live, kind)
+    }
+
+    fn apply_to(&self, call: &Call<'_>, live: &Value, kind: Kind) -> Result<Value, Failure> {
         let invalid = |why: String| {
             let name = &call.request.info.name;
             let of = call.resource.group_resource();
             Failure::plain(422, "Invalid", format!("{of} {name:?} is invalid: patch: Invalid value: {:?}: {why}", self.document.to_string()))
         };
-        let patched = match self.kind {
+        let patched = match kind {
             Kind::Json => merging::json(live, &self.document).map_err(|error| match error {
                 merging::PatchError::Malformed(why) => Failure::bad_request(why),
                 error @ merging::PatchError::TooLarge { .. } => Failure::plain(413, "RequestEntityTooLarge", error.to_string()),
