@@ -14,9 +14,11 @@
 //!        subresources, schema, custom: Option<CustomFacts> }     kind.api_version() -> String
 //! Kind::from_crd(&Value) -> Result<Vec<CrdVersion>, CrdError>    // CrdVersion { kind: Arc<Kind>, served, storage, ... }
 //!
-//! decode::json(&[u8]) / decode::yaml(&[u8]) -> Result<Decoded { value, duplicates: Vec<String> }, DecodeError>
-//! fields::type_error(&kind, &value) -> Option<String>    // upstream's `json: cannot unmarshal ...` text
-//! fields::unknown(&kind, &value) -> Vec<String>          // [`unknown field "spec.foo"`]
+//! decode::json(&[u8], Option<Type>) / decode::yaml(..) -> Result<Decoded { value, strict: Vec<String> }, DecodeError>
+//!                                                         // strict: duplicate and unknown fields in the order of the text
+//! fields::type_error(&kind, &value) -> Option<String>    // upstream's `json: cannot unmarshal ...` text (built-in kinds)
+//! fields::decode_message(&kind, &str) -> String          // wraps it for the 400 answer
+//! fields::unknown(&kind, &value) -> Vec<String>          // [`unknown field "spec.foo"`], for patched objects
 //! fields::prune(&kind, &mut value)                        // drops unknown fields (and nulls of built-in kinds)
 //! fields::strict_message(&kind, &[String]) -> String     // `Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: ...`
 //!
@@ -40,3 +42,12 @@
 //! openapi::v2(kinds) / openapi::v3_paths(kinds) / openapi::v3(kinds, group_version) -> Value
 //! quantity::Quantity::parse(&str) -> Result<Quantity, QuantityError>
 //! ```
+
+pub mod decode;
+pub mod fields;
+pub mod kinds;
+pub mod quantity;
+pub mod types;
+
+pub use kinds::Kind;
+pub use types::{Schema, Type};
