@@ -46,6 +46,7 @@
 pub mod decode;
 pub mod fields;
 pub mod kinds;
+pub mod patch;
 pub mod quantity;
 pub mod types;
 
