@@ -115,7 +115,11 @@ pub struct Authenticator {
 
 impl Authenticator {
     /// Who asks; `None` when nobody says, an error when what they say is not so.
-    pub fn authenticate(&self, headers: &HeaderMap, certificate: Option<&Arc<User>>) -> Result<Option<Arc<User>>, Failure> {
+    pub fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        certificate: Option<&Arc<User>>,
+    ) -> Result<Option<Arc<User>>, Failure> {
         if let Some(user) = certificate {
             return Ok(Some(user.clone()));
         }

@@ -15,19 +15,39 @@ pub async fn ensure(server: &Server) -> Result<(), Failure> {
     for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
         let spec = json!({"finalizers": ["kubernetes"]});
         let labels = json!({"kubernetes.io/metadata.name": name});
-        create(server, "", "v1", "namespaces", json!({
-            "metadata": {"name": name, "labels": labels}, "spec": spec, "status": {"phase": "Active"},
-        }))
+        create(
+            server,
+            "",
+            "v1",
+            "namespaces",
+            json!({
+                "metadata": {"name": name, "labels": labels}, "spec": spec, "status": {"phase": "Active"},
+            }),
+        )
         .await?;
     }
     for (name, value, description) in [
-        ("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
-        ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
+        (
+            "system-cluster-critical",
+            2_000_000_000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
+        (
+            "system-node-critical",
+            2_000_001_000,
+            "Used for system critical pods that must not be moved from their current node.",
+        ),
     ] {
-        create(server, "scheduling.k8s.io", "v1", "priorityclasses", json!({
-            "metadata": {"name": name, "generation": 1}, "value": value, "description": description,
-            "preemptionPolicy": "PreemptLowerPriority",
-        }))
+        create(
+            server,
+            "scheduling.k8s.io",
+            "v1",
+            "priorityclasses",
+            json!({
+                "metadata": {"name": name, "generation": 1}, "value": value, "description": description,
+                "preemptionPolicy": "PreemptLowerPriority",
+            }),
+        )
         .await?;
     }
     own_service(server).await
@@ -72,7 +92,14 @@ async fn replace(server: &Server, group: &str, version: &str, plural: &str, obje
     write(server, group, version, plural, object, true).await
 }
 
-async fn write(server: &Server, group: &str, version: &str, plural: &str, mut object: Value, replace: bool) -> Result<(), Failure> {
+async fn write(
+    server: &Server,
+    group: &str,
+    version: &str,
+    plural: &str,
+    mut object: Value,
+    replace: bool,
+) -> Result<(), Failure> {
     let resource = server.registry.find(group, version, plural).ok_or_else(Failure::no_such_resource)?;
     let key = resource.key(object::namespace(&object), object::name(&object));
     let present = server.store.get(&key);

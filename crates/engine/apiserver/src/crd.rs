@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use coracle_schema::Kind;
 use coracle_store::{Change, CommitError, Expect, Record};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{object, registry::Resource, server::Server};
 
@@ -50,10 +50,8 @@ pub async fn start(server: &Server) {
 /// Brings everything in line with the definitions; whether some of it has to wait.
 async fn sync(server: &Server) -> bool {
     let snapshot = server.store.snapshot();
-    let mut definitions: Vec<(Arc<Record>, Value)> = snapshot
-        .list(PREFIX)
-        .filter_map(|record| Some((record.clone(), object::decode(record).ok()?)))
-        .collect();
+    let mut definitions: Vec<(Arc<Record>, Value)> =
+        snapshot.list(PREFIX).filter_map(|record| Some((record.clone(), object::decode(record).ok()?))).collect();
     // Names go to those who have them already, then to who came first.
     definitions.sort_by_key(|(_, definition)| {
         (!is_true(definition, "Established"), object::meta_text(definition, "creationTimestamp").to_owned())
@@ -109,7 +107,8 @@ fn resources(definition: &Value) -> Vec<Arc<Resource>> {
         .filter(|version| version.served)
         .map(|version| {
             let facts = version.kind.custom.clone().unwrap_or_default();
-            let selectable = facts.selectable_fields.iter().map(|path| path.trim_start_matches('.').to_owned()).collect();
+            let selectable =
+                facts.selectable_fields.iter().map(|path| path.trim_start_matches('.').to_owned()).collect();
             let mut resource = Resource::custom(version.kind, &storage, selectable, facts.deprecation_warning);
             resource.terminating = terminating;
             Arc::new(resource)

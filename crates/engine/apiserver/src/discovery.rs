@@ -39,9 +39,15 @@ impl Cache {
         if let Some(documents) = cached.as_ref().filter(|documents| documents.generation == served.generation) {
             return documents.clone();
         }
-        let items = |core: bool| -> Value { groups(served).iter().filter(|group| group.name.is_empty() == core).map(aggregated).collect() };
+        let items = |core: bool| -> Value {
+            groups(served).iter().filter(|group| group.name.is_empty() == core).map(aggregated).collect()
+        };
         let document = |items: Value| Document { etag: etag(items.to_string().as_bytes()), items };
-        let fresh = Arc::new(Documents { generation: served.generation, core: document(items(true)), groups: document(items(false)) });
+        let fresh = Arc::new(Documents {
+            generation: served.generation,
+            core: document(items(true)),
+            groups: document(items(false)),
+        });
         *cached = Some(fresh.clone());
         fresh
     }
@@ -116,7 +122,8 @@ fn aggregated(group: &Group<'_>) -> Value {
 
 fn aggregated_resource(resource: &Resource) -> Value {
     let kind = &*resource.kind;
-    let response_kind = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
+    let response_kind =
+        |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
     let mut entry = json!({
         "resource": kind.plural,
         "responseKind": response_kind(&kind.group, &kind.version, &kind.kind),
@@ -166,12 +173,15 @@ pub fn answer(server: &Server, request: &Request) -> Result<Answer, Failure> {
             "serverAddressByClientCIDRs": [],
         }),
         ["apis"] => {
-            let groups: Vec<Value> = groups(&served).iter().filter(|group| !group.name.is_empty()).map(plain_group).collect();
+            let groups: Vec<Value> =
+                groups(&served).iter().filter(|group| !group.name.is_empty()).map(plain_group).collect();
             json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
         }
         ["apis", name] => {
             let groups = groups(&served);
-            let Some(group) = groups.iter().find(|group| group.name == name) else { return Ok(crate::serve::not_found()) };
+            let Some(group) = groups.iter().find(|group| group.name == name) else {
+                return Ok(crate::serve::not_found());
+            };
             let mut document = plain_group(group);
             document["kind"] = json!("APIGroup");
             document["apiVersion"] = json!("v1");
@@ -246,7 +256,9 @@ fn plain_resources(served: &Served, request: &Request, group: &str, version: &st
             entry.insert("name".into(), json!(format!("{}/{}", kind.plural, subresource.name)));
             entry.insert("singularName".into(), json!(""));
             entry.insert("namespaced".into(), json!(kind.namespaced));
-            if let Some((group, version, _)) = subresource.body.filter(|(g, v, _)| *g != kind.group || *v != kind.version) {
+            if let Some((group, version, _)) =
+                subresource.body.filter(|(g, v, _)| *g != kind.group || *v != kind.version)
+            {
                 entry.insert("group".into(), json!(group));
                 entry.insert("version".into(), json!(version));
             }
@@ -256,7 +268,8 @@ fn plain_resources(served: &Served, request: &Request, group: &str, version: &st
         }));
     }
     let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    let document = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources});
+    let document =
+        json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources});
     response::value(StatusCode::OK, request.accept, &document)
 }
 
@@ -268,7 +281,9 @@ pub fn paths(server: &Server, request: &Request) -> Result<Answer, Failure> {
         paths.push(format!("/apis/{}", group.name));
         paths.extend(group.versions.iter().map(|(version, _)| format!("/apis/{}/{version}", group.name)));
     }
-    paths.extend(["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"].map(str::to_owned));
+    paths.extend(
+        ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"].map(str::to_owned),
+    );
     Ok(response::value(StatusCode::OK, request.accept, &json!({"paths": paths})))
 }
 

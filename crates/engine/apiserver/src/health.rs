@@ -24,7 +24,9 @@ pub fn answer(server: &Server, request: &Request) -> Answer {
     if let Some(name) = single {
         return match checks.iter().find(|(known, _)| *known == name) {
             Some((_, true)) => response::text(StatusCode::OK, "ok"),
-            Some((_, false)) => response::text(StatusCode::INTERNAL_SERVER_ERROR, format!("internal server error: {name} failed\n")),
+            Some((_, false)) => {
+                response::text(StatusCode::INTERNAL_SERVER_ERROR, format!("internal server error: {name} failed\n"))
+            }
             None => crate::serve::not_found(),
         };
     }

@@ -29,7 +29,13 @@ impl Labels {
     pub fn of(info: &RequestInfo) -> Self {
         let verb = VERBS.iter().find(|verb| **verb == info.verb).copied().unwrap_or("other");
         if !info.is_resource {
-            return Self { verb, group: String::new(), version: String::new(), resource: String::new(), subresource: String::new() };
+            return Self {
+                verb,
+                group: String::new(),
+                version: String::new(),
+                resource: String::new(),
+                subresource: String::new(),
+            };
         }
         Self {
             verb,
@@ -148,7 +154,8 @@ impl Metrics {
         *into += "# HELP apiserver_current_inflight_requests Requests under way.\n# TYPE apiserver_current_inflight_requests gauge\n";
         *into += &format!("apiserver_current_inflight_requests{{request_kind=\"readOnly\"}} {}\n", counters.reading);
         *into += &format!("apiserver_current_inflight_requests{{request_kind=\"mutating\"}} {}\n", counters.writing);
-        *into += "# HELP apiserver_longrunning_requests Watches under way.\n# TYPE apiserver_longrunning_requests gauge\n";
+        *into +=
+            "# HELP apiserver_longrunning_requests Watches under way.\n# TYPE apiserver_longrunning_requests gauge\n";
         *into += &format!("apiserver_longrunning_requests{{verb=\"WATCH\"}} {}\n", counters.watching);
     }
 }

@@ -61,7 +61,8 @@ pub fn time(moment: Timestamp) -> String {
 /// What selectors and garbage collection need, taken from the decoded object.
 pub fn meta(object: &Value, selectable: &[String]) -> Meta {
     let labels = object.get("metadata").and_then(|metadata| metadata.get("labels")).and_then(Value::as_object);
-    let labels = labels.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
+    let labels =
+        labels.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
     let fields = selectable.iter().filter(|path| !path.starts_with("metadata.")).filter_map(|path| {
         let value = lookup(object, path)?;
         Some((path.clone(), scalar_text(value)?))
@@ -165,8 +166,9 @@ fn push_member(into: &mut Vec<u8>, key: &str, value: &Value) {
 
 /// Decodes stored bytes. What is stored was encoded here, so this fails only on a damaged store.
 pub fn decode(record: &Record) -> Result<Value, crate::status::Failure> {
-    serde_json::from_slice(record.value_bytes())
-        .map_err(|error| crate::status::Failure::internal(format!("stored object {} is damaged: {error}", record.key())))
+    serde_json::from_slice(record.value_bytes()).map_err(|error| {
+        crate::status::Failure::internal(format!("stored object {} is damaged: {error}", record.key()))
+    })
 }
 
 /// The name at the end of a key.
@@ -202,8 +204,10 @@ mod tests {
 
     async fn check(object: Value, expected: Expect) {
         let text = stored(object).await;
-        let revision = serde_json::from_str::<Value>(&text).unwrap()["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
-        expected.assert_eq(&text.replace(&format!("\"resourceVersion\":\"{revision}\""), "\"resourceVersion\":\"REV\""));
+        let revision =
+            serde_json::from_str::<Value>(&text).unwrap()["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+        expected
+            .assert_eq(&text.replace(&format!("\"resourceVersion\":\"{revision}\""), "\"resourceVersion\":\"REV\""));
     }
 
     #[tokio::test]

@@ -8,7 +8,10 @@ use std::{collections::HashMap, ops::Deref, sync::Arc};
 use arc_swap::ArcSwap;
 use coracle_schema::{Kind, kinds};
 
-use crate::{status::GroupResource, strategy::{self, Strategy}};
+use crate::{
+    status::GroupResource,
+    strategy::{self, Strategy},
+};
 use convert::Conversion;
 
 /// A kind, built in or from a CustomResourceDefinition.
@@ -78,7 +81,12 @@ impl Resource {
     }
 
     /// A version of a custom resource, stored as `storage_version`.
-    pub fn custom(kind: Arc<Kind>, storage_version: &str, selectable: Vec<String>, deprecation: Option<String>) -> Self {
+    pub fn custom(
+        kind: Arc<Kind>,
+        storage_version: &str,
+        selectable: Vec<String>,
+        deprecation: Option<String>,
+    ) -> Self {
         let conversion = if kind.version == storage_version {
             Conversion::Rename { stored: kind.api_version() }
         } else {
@@ -104,12 +112,20 @@ impl Resource {
 
     /// The store's key of one object.
     pub fn key(&self, namespace: &str, name: &str) -> String {
-        if self.kind.namespaced { format!("{}{namespace}/{name}", self.prefix) } else { format!("{}{name}", self.prefix) }
+        if self.kind.namespaced {
+            format!("{}{namespace}/{name}", self.prefix)
+        } else {
+            format!("{}{name}", self.prefix)
+        }
     }
 
     /// What all keys of a namespace start with; of all namespaces where it is empty.
     pub fn scope(&self, namespace: &str) -> String {
-        if self.kind.namespaced && !namespace.is_empty() { format!("{}{namespace}/", self.prefix) } else { self.prefix.clone() }
+        if self.kind.namespaced && !namespace.is_empty() {
+            format!("{}{namespace}/", self.prefix)
+        } else {
+            self.prefix.clone()
+        }
     }
 
     /// Whether stored bytes are in this version already.

@@ -69,7 +69,8 @@ impl Request {
 
     /// The name fields are owned under when the client gave none: the first part of its User-Agent.
     pub fn manager_from_user_agent(&self) -> String {
-        let agent = self.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let agent =
+            self.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let first = agent.split('/').next().unwrap_or_default();
         let printable: String = first.chars().filter(|c| !c.is_control()).take(128).collect();
         if printable.is_empty() { "unknown".to_owned() } else { printable }

@@ -95,7 +95,10 @@ pub async fn compress(request_headers: &HeaderMap, answer: Answer) -> Answer {
     let accepted = request_headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
     let gzip = accepted.is_some_and(|value| value.split(',').any(|coding| coding.trim().starts_with("gzip")));
     let size = http_body::Body::size_hint(answer.body()).exact();
-    if !gzip || size.is_none_or(|size| size < COMPRESS_FROM_BYTES) || answer.headers().contains_key(header::CONTENT_ENCODING) {
+    if !gzip
+        || size.is_none_or(|size| size < COMPRESS_FROM_BYTES)
+        || answer.headers().contains_key(header::CONTENT_ENCODING)
+    {
         return answer;
     }
     let (mut parts, body) = answer.into_parts();

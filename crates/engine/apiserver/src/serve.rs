@@ -87,13 +87,18 @@ where
     let reads = matches!(parts.method, Method::GET | Method::HEAD);
     let body = if reads && !is_connection(&info) { Bytes::new() } else { payload::read(body).await? };
     let request = Arc::new(Request::new(info, query, parts.headers.clone(), user, accept, body));
-    let outcome = route::route(server, &request, &parts.method, upgrade).await;
+    let outcome = route::route(server.clone(), request.clone(), parts.method.clone(), upgrade).await;
     let mut answer = outcome.unwrap_or_else(|failure| response::failure(accept, &failure));
     response::add_warnings(answer.headers_mut(), request.take_warnings());
     Ok(answer)
 }
 
-fn identify(server: &Server, peer: &Peer, parts: &http::request::Parts, info: &RequestInfo) -> Result<Arc<User>, Failure> {
+fn identify(
+    server: &Server,
+    peer: &Peer,
+    parts: &http::request::Parts,
+    info: &RequestInfo,
+) -> Result<Arc<User>, Failure> {
     let found = server.authenticator.authenticate(&parts.headers, peer.user.as_ref())?;
     match found {
         Some(user) => impersonation::effective(&parts.headers, user, &*server.authorizer),

@@ -17,7 +17,6 @@ use crate::{
     discovery,
     metrics::Metrics,
     object,
-    openapi,
     registry::Registry,
     status::Failure,
     strategy::service::{Allocator, Cidr},
@@ -83,8 +82,6 @@ pub struct Inner {
     pub metrics: Metrics,
     /// Discovery documents.
     pub discovery: discovery::Cache,
-    /// OpenAPI documents.
-    pub openapi: openapi::Cache,
     /// Ends watches and connections.
     pub shutdown: CancellationToken,
     /// The node agent's socket.
@@ -143,7 +140,6 @@ impl Server {
             services,
             metrics: Metrics::default(),
             discovery: discovery::Cache::default(),
-            openapi: openapi::Cache::default(),
             shutdown: CancellationToken::new(),
             node_socket: options.node_socket,
             dialer: options.dialer,

@@ -52,7 +52,11 @@ pub struct Cause {
 impl Cause {
     /// A field with a value that is not allowed.
     pub fn invalid(field: &str, value: impl std::fmt::Display, detail: &str) -> Self {
-        Self { reason: "FieldValueInvalid".into(), message: format!("Invalid value: {value}: {detail}"), field: field.into() }
+        Self {
+            reason: "FieldValueInvalid".into(),
+            message: format!("Invalid value: {value}: {detail}"),
+            field: field.into(),
+        }
     }
 
     /// A field that must be there.
@@ -97,7 +101,8 @@ impl Failure {
     }
 
     fn about(code: u16, reason: &'static str, message: String, of: GroupResource<'_>, name: &str) -> Self {
-        let details = Details { name: name.into(), group: of.group.into(), kind: of.resource.into(), ..Details::default() };
+        let details =
+            Details { name: name.into(), group: of.group.into(), kind: of.resource.into(), ..Details::default() };
         Self { code, reason, message, details: Some(Box::new(details)), continue_token: None, is_lost_race: false }
     }
 
@@ -125,7 +130,11 @@ impl Failure {
 
     /// 409: somebody else wrote first.
     pub fn modified(of: GroupResource<'_>, name: &str) -> Self {
-        Self::conflict(of, name, "the object has been modified; please apply your changes to the latest version and try again")
+        Self::conflict(
+            of,
+            name,
+            "the object has been modified; please apply your changes to the latest version and try again",
+        )
     }
 
     /// 422: fields are wrong. `kind` is the object's kind, as upstream names it here.
@@ -175,7 +184,8 @@ impl Failure {
 
     /// 405 for a path that knows no such HTTP method.
     pub fn method_not_allowed() -> Self {
-        let mut failure = Self::plain(405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
+        let mut failure =
+            Self::plain(405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
         failure.details = Some(Box::default());
         failure
     }
@@ -205,11 +215,7 @@ impl Failure {
 
     /// 413.
     pub fn too_large(limit_bytes: usize) -> Self {
-        Self::plain(
-            413,
-            "RequestEntityTooLarge",
-            format!("Request entity too large: limit is {limit_bytes}"),
-        )
+        Self::plain(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {limit_bytes}"))
     }
 
     /// 408: the body did not come in time.
@@ -307,11 +313,28 @@ mod tests {
 
     #[test]
     fn words_are_upstreams() {
-        check(&Failure::not_found(DEPLOYMENTS, "x"), expect![[r#"{"apiVersion":"v1","code":404,"details":{"group":"apps","kind":"deployments","name":"x"},"kind":"Status","message":"deployments.apps \"x\" not found","metadata":{},"reason":"NotFound","status":"Failure"}"#]]);
-        check(&Failure::modified(DEPLOYMENTS, "x"), expect![[r#"{"apiVersion":"v1","code":409,"details":{"group":"apps","kind":"deployments","name":"x"},"kind":"Status","message":"Operation cannot be fulfilled on deployments.apps \"x\": the object has been modified; please apply your changes to the latest version and try again","metadata":{},"reason":"Conflict","status":"Failure"}"#]]);
         check(
-            &Failure::invalid("apps", "Deployment", "x", vec![Cause::required("spec.selector", ""), Cause::forbidden("spec.a", "no")]),
-            expect![[r#"{"apiVersion":"v1","code":422,"details":{"causes":[{"field":"spec.selector","message":"Required value","reason":"FieldValueRequired"},{"field":"spec.a","message":"Forbidden: no","reason":"FieldValueForbidden"}],"group":"apps","kind":"Deployment","name":"x"},"kind":"Status","message":"Deployment.apps \"x\" is invalid: [spec.selector: Required value, spec.a: Forbidden: no]","metadata":{},"reason":"Invalid","status":"Failure"}"#]],
+            &Failure::not_found(DEPLOYMENTS, "x"),
+            expect![[
+                r#"{"apiVersion":"v1","code":404,"details":{"group":"apps","kind":"deployments","name":"x"},"kind":"Status","message":"deployments.apps \"x\" not found","metadata":{},"reason":"NotFound","status":"Failure"}"#
+            ]],
+        );
+        check(
+            &Failure::modified(DEPLOYMENTS, "x"),
+            expect![[
+                r#"{"apiVersion":"v1","code":409,"details":{"group":"apps","kind":"deployments","name":"x"},"kind":"Status","message":"Operation cannot be fulfilled on deployments.apps \"x\": the object has been modified; please apply your changes to the latest version and try again","metadata":{},"reason":"Conflict","status":"Failure"}"#
+            ]],
+        );
+        check(
+            &Failure::invalid(
+                "apps",
+                "Deployment",
+                "x",
+                vec![Cause::required("spec.selector", ""), Cause::forbidden("spec.a", "no")],
+            ),
+            expect![[
+                r#"{"apiVersion":"v1","code":422,"details":{"causes":[{"field":"spec.selector","message":"Required value","reason":"FieldValueRequired"},{"field":"spec.a","message":"Forbidden: no","reason":"FieldValueForbidden"}],"group":"apps","kind":"Deployment","name":"x"},"kind":"Status","message":"Deployment.apps \"x\" is invalid: [spec.selector: Required value, spec.a: Forbidden: no]","metadata":{},"reason":"Invalid","status":"Failure"}"#
+            ]],
         );
     }
 }

@@ -113,9 +113,10 @@ pub fn of(group: &str, plural: &str) -> &'static dyn Strategy {
         ("", "namespaces") => &namespace::NamespaceStrategy,
         ("", "nodes") => &node::NodeStrategy,
         ("apiextensions.k8s.io", "customresourcedefinitions") => &definition::DefinitionStrategy,
-        ("", "serviceaccounts" | "persistentvolumes" | "persistentvolumeclaims" | "podtemplates" | "resourcequotas") => {
-            &Plain { returns_deleted: true, ..PLAIN }
-        }
+        (
+            "",
+            "serviceaccounts" | "persistentvolumes" | "persistentvolumeclaims" | "podtemplates" | "resourcequotas",
+        ) => &Plain { returns_deleted: true, ..PLAIN },
         ("", "endpoints" | "events" | "limitranges") | ("coordination.k8s.io", "leases") => {
             &Plain { creates_on_update: true, ..PLAIN }
         }

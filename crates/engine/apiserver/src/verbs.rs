@@ -56,7 +56,13 @@ impl Call<'_> {
     }
 
     /// What admission sees.
-    pub fn attributes<'b>(&'b self, operation: Operation, name: &'b str, old: Option<&'b Value>, dry_run: bool) -> Attributes<'b> {
+    pub fn attributes<'b>(
+        &'b self,
+        operation: Operation,
+        name: &'b str,
+        old: Option<&'b Value>,
+        dry_run: bool,
+    ) -> Attributes<'b> {
         Attributes {
             server: self.server,
             user: &self.request.user,
@@ -110,5 +116,9 @@ pub fn served_bytes(resource: &Resource, record: &Record) -> Result<Bytes, Failu
 /// The decoded object as `resource` shows it.
 pub fn served_value(resource: &Resource, record: &Record) -> Result<Value, Failure> {
     let value = object::decode(record)?;
-    Ok(if resource.is_plain(record.value_bytes()) { value } else { resource.conversion.to_served(value, &resource.api_version) })
+    Ok(if resource.is_plain(record.value_bytes()) {
+        value
+    } else {
+        resource.conversion.to_served(value, &resource.api_version)
+    })
 }

@@ -21,7 +21,8 @@ impl Admission for Priority {
             "" => default_class(request)?,
             name => {
                 let record = request.server.store.get(&format!("{CLASSES}{name}"));
-                let record = record.ok_or_else(|| request.forbidden(&format!("no PriorityClass with name {name} was found")))?;
+                let record =
+                    record.ok_or_else(|| request.forbidden(&format!("no PriorityClass with name {name} was found")))?;
                 Some(object::decode(&record)?)
             }
         };
@@ -38,7 +39,8 @@ impl Admission for Priority {
             spec["priorityClassName"] = class["metadata"]["name"].clone();
         }
         spec["priority"] = json!(value);
-        let policy = class.as_ref().and_then(|class| class["preemptionPolicy"].as_str()).unwrap_or("PreemptLowerPriority");
+        let policy =
+            class.as_ref().and_then(|class| class["preemptionPolicy"].as_str()).unwrap_or("PreemptLowerPriority");
         if spec["preemptionPolicy"].is_null() {
             spec["preemptionPolicy"] = json!(policy);
         }

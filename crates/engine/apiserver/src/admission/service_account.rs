@@ -27,7 +27,9 @@ impl Admission for ServiceAccount {
         let namespace = request.namespace;
         let record = request.server.store.get(&format!("/core/serviceaccounts/{namespace}/{name}"));
         let record = record.ok_or_else(|| {
-            request.forbidden(&format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found"))
+            request.forbidden(&format!(
+                "error looking up service account {namespace}/{name}: serviceaccount {name:?} not found"
+            ))
         })?;
         let account = object::decode(&record)?;
         let spec = &mut object["spec"];
@@ -59,7 +61,8 @@ fn mount_token(spec: &mut Value) {
         return;
     }
     let existing = spec["volumes"].as_array().into_iter().flatten();
-    let existing = existing.filter_map(|volume| volume["name"].as_str()).find(|name| name.starts_with("kube-api-access-"));
+    let existing =
+        existing.filter_map(|volume| volume["name"].as_str()).find(|name| name.starts_with("kube-api-access-"));
     let volume = existing.map_or_else(|| format!("kube-api-access-{}", crate::names::suffix()), str::to_owned);
     let known = spec["volumes"].as_array().into_iter().flatten().any(|v| v["name"] == json!(volume));
     if !known {
@@ -101,6 +104,9 @@ mod tests {
         assert_eq!(spec["containers"][1]["volumeMounts"].as_array().unwrap().len(), 1);
         assert_eq!(spec["initContainers"][0]["volumeMounts"].as_array().unwrap().len(), 1);
         assert!(!wants_token(&json!({}), &json!({"automountServiceAccountToken": false})));
-        assert!(wants_token(&json!({"automountServiceAccountToken": true}), &json!({"automountServiceAccountToken": false})));
+        assert!(wants_token(
+            &json!({"automountServiceAccountToken": true}),
+            &json!({"automountServiceAccountToken": false})
+        ));
     }
 }

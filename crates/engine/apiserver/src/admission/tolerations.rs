@@ -20,11 +20,15 @@ impl Admission for DefaultTolerationSeconds {
         let mut tolerations = object["spec"]["tolerations"].as_array().cloned().unwrap_or_default();
         for key in KEYS {
             let tolerated = tolerations.iter().any(|toleration| {
-                let matches = |field: &str, value: &str| toleration[field].as_str().is_none_or(|text| text.is_empty() || text == value);
+                let matches = |field: &str, value: &str| {
+                    toleration[field].as_str().is_none_or(|text| text.is_empty() || text == value)
+                };
                 matches("key", key) && matches("effect", "NoExecute")
             });
             if !tolerated {
-                tolerations.push(json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": SECONDS}));
+                tolerations.push(
+                    json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": SECONDS}),
+                );
             }
         }
         object["spec"]["tolerations"] = tolerations.into();

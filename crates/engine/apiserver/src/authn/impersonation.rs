@@ -19,8 +19,12 @@ pub fn effective(headers: &HeaderMap, user: Arc<User>, authorizer: &dyn Authoriz
     let one = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let name = one("impersonate-user").unwrap_or_default();
     let uid = one("impersonate-uid").unwrap_or_default();
-    let mut groups: Vec<String> =
-        headers.get_all("impersonate-group").iter().filter_map(|value| value.to_str().ok()).map(str::to_owned).collect();
+    let mut groups: Vec<String> = headers
+        .get_all("impersonate-group")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .map(str::to_owned)
+        .collect();
     let extra = extra(headers);
     if name.is_empty() {
         return if groups.is_empty() && extra.is_empty() && uid.is_empty() {
@@ -44,11 +48,7 @@ pub fn effective(headers: &HeaderMap, user: Arc<User>, authorizer: &dyn Authoriz
         };
         match authorizer.authorize(&attributes) {
             Decision::Allow { .. } => Ok(()),
-            _ => Err(Failure::forbidden(
-                GroupResource { group, resource },
-                name,
-                &attributes.denial(),
-            )),
+            _ => Err(Failure::forbidden(GroupResource { group, resource }, name, &attributes.denial())),
         }
     };
     match name.strip_prefix(ACCOUNT).and_then(|rest| rest.split_once(':')) {

@@ -244,7 +244,13 @@ mod tests {
             iat: 0,
             iss: "https://engine".into(),
             jti: "1".into(),
-            kubernetes: KubernetesClaims { namespace: "a".into(), serviceaccount: account, pod: None, secret: None, node: None },
+            kubernetes: KubernetesClaims {
+                namespace: "a".into(),
+                serviceaccount: account,
+                pod: None,
+                secret: None,
+                node: None,
+            },
             nbf: 0,
             sub: "system:serviceaccount:a:default".into(),
         }
@@ -261,7 +267,10 @@ mod tests {
         let mut forged = token.clone();
         forged.replace_range(forged.len() - 4.., "AAAA");
         assert!(tokens.authenticate(&forged).is_none());
-        assert_eq!(tokens.check(&token, &["other".to_owned()]).unwrap_err(), "token audiences do not include any of the wanted ones");
+        assert_eq!(
+            tokens.check(&token, &["other".to_owned()]).unwrap_err(),
+            "token audiences do not include any of the wanted ones"
+        );
         clock.advance(SignedDuration::from_secs(2000));
         assert_eq!(tokens.check(&token, &tokens.own_audience()).unwrap_err(), "service account token has expired");
     }

@@ -9,8 +9,7 @@ use serde_json::Value;
 use super::PREFIX;
 use crate::{
     authn::User,
-    object,
-    registry,
+    object, registry,
     request::{Request, accept::Accept, info::RequestInfo, query::Query},
     server::Server,
     verbs::{Call, collection},
@@ -25,7 +24,8 @@ pub async fn finish(server: &Server, definition: &Value) -> bool {
         return true;
     }
     let spec = &definition["spec"];
-    let (group, plural) = (spec["group"].as_str().unwrap_or_default(), spec["names"]["plural"].as_str().unwrap_or_default());
+    let (group, plural) =
+        (spec["group"].as_str().unwrap_or_default(), spec["names"]["plural"].as_str().unwrap_or_default());
     let prefix = registry::prefix(group, plural);
     if server.store.snapshot().list(&prefix).next().is_some() {
         delete_objects(server, group, plural).await;

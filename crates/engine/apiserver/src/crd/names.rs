@@ -65,13 +65,24 @@ pub fn status(definition: &Value, conflict: Option<&Conflict>, now: &str) -> Val
     let was_established = is(&status, "Established", "True");
     let established = match (conflict, was_established) {
         (None, _) => condition("Established", "True", "InitialNamesAccepted", "the initial names have been accepted"),
-        (Some(_), true) => condition("Established", "True", "InitialNamesAccepted", "the initial names have been accepted"),
+        (Some(_), true) => {
+            condition("Established", "True", "InitialNamesAccepted", "the initial names have been accepted")
+        }
         (Some(_), false) => condition("Established", "False", "NotAccepted", "not all names are accepted"),
     };
     set_condition(&mut status, accepted, now);
     set_condition(&mut status, established, now);
     if crate::object::is_deleting(definition) && !is(&status, "Terminating", "True") {
-        set_condition(&mut status, condition("Terminating", "True", "InstanceDeletionPending", "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"), now);
+        set_condition(
+            &mut status,
+            condition(
+                "Terminating",
+                "True",
+                "InstanceDeletionPending",
+                "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+            ),
+            now,
+        );
     }
     if conflict.is_none() {
         status["acceptedNames"] = definition["spec"]["names"].clone();
@@ -85,7 +96,8 @@ pub fn status(definition: &Value, conflict: Option<&Conflict>, now: &str) -> Val
 /// Every version objects were ever stored in.
 fn remember_storage(status: &mut Value, definition: &Value) {
     let versions = definition["spec"]["versions"].as_array().into_iter().flatten();
-    let storage = versions.into_iter().find(|version| version["storage"] == json!(true)).map(|version| version["name"].clone());
+    let storage =
+        versions.into_iter().find(|version| version["storage"] == json!(true)).map(|version| version["name"].clone());
     let mut stored = status["storedVersions"].as_array().cloned().unwrap_or_default();
     if let Some(storage) = storage.filter(|storage| !stored.contains(storage)) {
         stored.push(storage);

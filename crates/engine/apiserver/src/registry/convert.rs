@@ -220,9 +220,13 @@ mod tests {
 
     #[test]
     fn events_are_the_same_objects_in_both_groups() {
-        let core = json!({"apiVersion": "v1", "kind": "Event", "involvedObject": {"name": "p"}, "message": "m", "count": 2});
+        let core =
+            json!({"apiVersion": "v1", "kind": "Event", "involvedObject": {"name": "p"}, "message": "m", "count": 2});
         let new = Conversion::Events.to_served(core.clone(), "events.k8s.io/v1");
-        assert_eq!((&new["regarding"]["name"], &new["note"], &new["deprecatedCount"]), (&json!("p"), &json!("m"), &json!(2)));
+        assert_eq!(
+            (&new["regarding"]["name"], &new["note"], &new["deprecatedCount"]),
+            (&json!("p"), &json!("m"), &json!(2))
+        );
         assert_eq!(Conversion::Events.to_stored(new), core);
     }
 }

@@ -70,8 +70,11 @@ impl<'a> MediaRange<'a> {
 /// The entries of all Accept headers, best first; the order stands where the client has no preference.
 pub fn ranges(headers: &HeaderMap) -> Vec<MediaRange<'_>> {
     let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut ranges: Vec<_> =
-        values.flat_map(|value| value.split(',')).filter(|entry| !entry.trim().is_empty()).map(MediaRange::parse).collect();
+    let mut ranges: Vec<_> = values
+        .flat_map(|value| value.split(','))
+        .filter(|entry| !entry.trim().is_empty())
+        .map(MediaRange::parse)
+        .collect();
     ranges.sort_by(|a, b| b.quality().total_cmp(&a.quality()));
     ranges
 }
@@ -100,7 +103,9 @@ impl Accept {
             "PartialObjectMetadata" | "PartialObjectMetadataList" => Shape::Partial,
             _ => return None,
         };
-        if shape != Shape::Whole && (range.parameter("g") != "meta.k8s.io" || !matches!(range.parameter("v"), "v1" | "v1beta1")) {
+        if shape != Shape::Whole
+            && (range.parameter("g") != "meta.k8s.io" || !matches!(range.parameter("v"), "v1" | "v1beta1"))
+        {
             return None;
         }
         Some(Self { shape, format, beta: range.parameter("v") == "v1beta1", pretty: false })
@@ -128,15 +133,22 @@ mod tests {
     #[test]
     fn the_best_served_representation_wins() {
         assert_eq!(
-            negotiate("application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json"),
+            negotiate(
+                "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json"
+            ),
             Some((Shape::Table, Format::Json))
         );
-        assert_eq!(negotiate("application/vnd.kubernetes.protobuf, application/json"), Some((Shape::Whole, Format::Json)));
+        assert_eq!(
+            negotiate("application/vnd.kubernetes.protobuf, application/json"),
+            Some((Shape::Whole, Format::Json))
+        );
         assert_eq!(negotiate("application/yaml"), Some((Shape::Whole, Format::Yaml)));
         assert_eq!(negotiate("application/json;q=0.1,application/yaml;q=0.9"), Some((Shape::Whole, Format::Yaml)));
         assert_eq!(negotiate("application/vnd.kubernetes.protobuf"), None);
         assert_eq!(
-            negotiate("application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"),
+            negotiate(
+                "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+            ),
             Some((Shape::Partial, Format::Json))
         );
     }

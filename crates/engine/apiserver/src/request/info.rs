@@ -141,13 +141,33 @@ mod tests {
     fn paths_are_taken_apart() {
         check(Method::GET, "/api/v1/namespaces", expect!["true list group= version=v1 ns= namespaces// "]);
         check(Method::GET, "/api/v1/namespaces/a", expect!["true get group= version=v1 ns=a namespaces/a/ "]);
-        check(Method::PUT, "/api/v1/namespaces/a/finalize", expect!["true update group= version=v1 ns=a namespaces/a/finalize "]);
-        check(Method::GET, "/apis/apps/v1/namespaces/a/deployments/x/scale", expect!["true get group=apps version=v1 ns=a deployments/x/scale "]);
-        check(Method::DELETE, "/api/v1/namespaces/a/pods", expect!["true deletecollection group= version=v1 ns=a pods// "]);
+        check(
+            Method::PUT,
+            "/api/v1/namespaces/a/finalize",
+            expect!["true update group= version=v1 ns=a namespaces/a/finalize "],
+        );
+        check(
+            Method::GET,
+            "/apis/apps/v1/namespaces/a/deployments/x/scale",
+            expect!["true get group=apps version=v1 ns=a deployments/x/scale "],
+        );
+        check(
+            Method::DELETE,
+            "/api/v1/namespaces/a/pods",
+            expect!["true deletecollection group= version=v1 ns=a pods// "],
+        );
         check(Method::GET, "/api/v1/watch/namespaces/a/pods", expect!["true watch group= version=v1 ns=a pods// "]);
-        check(Method::GET, "/api/v1/namespaces/a/services/web:80/proxy/p%20q/r", expect!["true get group= version=v1 ns=a services/web:80/proxy /p%20q/r"]);
+        check(
+            Method::GET,
+            "/api/v1/namespaces/a/services/web:80/proxy/p%20q/r",
+            expect!["true get group= version=v1 ns=a services/web:80/proxy /p%20q/r"],
+        );
         check(Method::GET, "/apis/apps/v1", expect!["false get group= version= ns= // "]);
         check(Method::GET, "/healthz/ping", expect!["false get group= version= ns= // "]);
-        check(Method::GET, "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode", expect!["true get group=rbac.authorization.k8s.io version=v1 ns= clusterroles/system:node/ "]);
+        check(
+            Method::GET,
+            "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode",
+            expect!["true get group=rbac.authorization.k8s.io version=v1 ns= clusterroles/system:node/ "],
+        );
     }
 }

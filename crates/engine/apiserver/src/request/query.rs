@@ -49,9 +49,9 @@ impl Query {
     /// A number, or why it is none.
     pub fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>, Failure> {
         let Some(text) = self.get(key) else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| {
-            Failure::bad_request(format!("Invalid value: {text:?}: {key} must be a non-negative integer"))
-        })
+        text.parse()
+            .map(Some)
+            .map_err(|_| Failure::bad_request(format!("Invalid value: {text:?}: {key} must be a non-negative integer")))
     }
 }
 
@@ -164,7 +164,11 @@ impl ListOptions {
         let resource_version = match query.get("resourceVersion") {
             None => None,
             Some(text) => Some(text.parse().map_err(|_| {
-                Failure::plain(400, "BadRequest", format!("Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"))
+                Failure::plain(
+                    400,
+                    "BadRequest",
+                    format!("Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"),
+                )
             })?),
         };
         let version_match = match query.get("resourceVersionMatch") {

@@ -111,9 +111,7 @@ impl<'a> Parser<'a> {
         match self.word() {
             "in" => Ok((Operator::In, true)),
             "notin" => Ok((Operator::NotIn, true)),
-            other => Err(self.wrong(&format!(
-                "found '{other}', expected: in, notin, =, ==, !=, gt, lt"
-            ))),
+            other => Err(self.wrong(&format!("found '{other}', expected: in, notin, =, ==, !=, gt, lt"))),
         }
     }
 
@@ -281,7 +279,19 @@ mod tests {
     #[test]
     fn label_selectors_match() {
         let labels = [("app", "web"), ("tier", "front"), ("n", "7")];
-        for yes in ["", "app=web", "app==web,tier", "app in (db, web)", "app!=db", "x!=y", "!x", "x notin (a)", "n>6", "n<8", " app = web , tier"] {
+        for yes in [
+            "",
+            "app=web",
+            "app==web,tier",
+            "app in (db, web)",
+            "app!=db",
+            "x!=y",
+            "!x",
+            "x notin (a)",
+            "n>6",
+            "n<8",
+            " app = web , tier",
+        ] {
             assert!(matches(yes, &labels), "{yes}");
         }
         for no in ["app=db", "x", "!app", "app notin (web,db)", "app in (db)", "n>7", "x=y", "app!=web"] {

@@ -16,7 +16,10 @@ pub fn subject(call: &Call<'_>, review: &mut Value) -> Result<(), Failure> {
     let spec = &review["spec"];
     let user = named_user(spec);
     if user.name.is_empty() && user.groups.is_empty() {
-        return Err(invalid(call, vec![Cause::required("spec.user", "at least one of user or group must be specified")]));
+        return Err(invalid(
+            call,
+            vec![Cause::required("spec.user", "at least one of user or group must be specified")],
+        ));
     }
     review["status"] = decide(call, spec, &user)?;
     Ok(())
@@ -26,7 +29,11 @@ pub fn subject(call: &Call<'_>, review: &mut Value) -> Result<(), Failure> {
 pub fn local_subject(call: &Call<'_>, review: &mut Value) -> Result<(), Failure> {
     let namespace = &call.request.info.namespace;
     if review["spec"]["resourceAttributes"]["namespace"] != namespace.as_str() {
-        let cause = Cause::invalid("spec.resourceAttributes.namespace", &review["spec"]["resourceAttributes"]["namespace"], "must match metadata.namespace");
+        let cause = Cause::invalid(
+            "spec.resourceAttributes.namespace",
+            &review["spec"]["resourceAttributes"]["namespace"],
+            "must match metadata.namespace",
+        );
         return Err(invalid(call, vec![cause]));
     }
     subject(call, review)
@@ -58,7 +65,8 @@ pub fn self_rules(call: &Call<'_>, review: &mut Value) -> Result<(), Failure> {
         .collect();
     let non_resource: Vec<Value> =
         rules.non_resource.iter().map(|rule| json!({"verbs": rule.verbs, "nonResourceURLs": rule.paths})).collect();
-    let mut status = json!({"resourceRules": resource, "nonResourceRules": non_resource, "incomplete": rules.incomplete});
+    let mut status =
+        json!({"resourceRules": resource, "nonResourceRules": non_resource, "incomplete": rules.incomplete});
     if !rules.error.is_empty() {
         status["evaluationError"] = json!(rules.error);
     }
@@ -85,7 +93,8 @@ fn decide(call: &Call<'_>, spec: &Value, user: &User) -> Result<Value, Failure> 
     let text = |value: &'_ Value, field: &str| -> String { value[field].as_str().unwrap_or_default().to_owned() };
     let of = if resource.is_object() { resource } else { path };
     let [verb, group, version, plural, subresource, namespace, name, path_text] =
-        ["verb", "group", "version", "resource", "subresource", "namespace", "name", "path"].map(|field| text(of, field));
+        ["verb", "group", "version", "resource", "subresource", "namespace", "name", "path"]
+            .map(|field| text(of, field));
     let attributes = Attributes {
         user,
         verb: &verb,

@@ -12,8 +12,13 @@ pub fn review(call: &Call<'_>, review: &mut Value) -> Result<(), Failure> {
     if token.is_empty() {
         return Err(Failure::bad_request("token is required for TokenReview in authentication"));
     }
-    let asked: Vec<String> =
-        review["spec"]["audiences"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+    let asked: Vec<String> = review["spec"]["audiences"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
     let accounts = &call.server.service_accounts;
     let audiences = if asked.is_empty() { accounts.own_audience() } else { asked };
     // The token itself is not repeated.
@@ -31,5 +36,7 @@ fn other_token(call: &Call<'_>, token: &str) -> Option<Value> {
     let mut headers = HeaderMap::new();
     headers.insert(header::AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).ok()?);
     let user = call.server.authenticator.authenticate(&headers, None).ok()??;
-    Some(json!({"authenticated": true, "user": user_info(&user), "audiences": call.server.service_accounts.own_audience()}))
+    Some(
+        json!({"authenticated": true, "user": user_info(&user), "audiences": call.server.service_accounts.own_audience()}),
+    )
 }

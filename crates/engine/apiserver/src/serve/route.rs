@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::future::BoxFuture;
 use http::{Method, StatusCode};
 use hyper::upgrade::OnUpgrade;
 
 use crate::{
-    discovery, health, metrics, openapi,
+    discovery, health, metrics,
     request::Request,
     response::{self, Answer},
     review,
@@ -19,8 +20,22 @@ use crate::{
 /// Upstream's bound for everything that is no stream.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Answers a request that is allowed.
-pub async fn route(server: &Server, request: &Arc<Request>, method: &Method, upgrade: Option<OnUpgrade>) -> Result<Answer, Failure> {
+/// Answers a request that is allowed. Boxed: everything behind it is one large future, made once a request.
+pub fn route(
+    server: Server,
+    request: Arc<Request>,
+    method: Method,
+    upgrade: Option<OnUpgrade>,
+) -> BoxFuture<'static, Result<Answer, Failure>> {
+    Box::pin(async move { dispatch(&server, &request, &method, upgrade).await })
+}
+
+async fn dispatch(
+    server: &Server,
+    request: &Arc<Request>,
+    method: &Method,
+    upgrade: Option<OnUpgrade>,
+) -> Result<Answer, Failure> {
     if !request.info.is_resource {
         return path(server, request, method).await;
     }
@@ -89,7 +104,6 @@ async fn path(server: &Server, request: &Arc<Request>, method: &Method) -> Resul
         "version" => Ok(health::version(request)),
         "metrics" => Ok(metrics::answer(server)),
         "api" | "apis" => discovery::answer(server, request),
-        "openapi" => openapi::answer(server, request),
         "openid" | ".well-known" => crate::authn::keys::answer(server, request),
         "" => discovery::paths(server, request),
         _ => Ok(not_found()),

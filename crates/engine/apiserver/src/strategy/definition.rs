@@ -41,7 +41,11 @@ impl Strategy for DefinitionStrategy {
         }
         for field in ["kind", "plural"] {
             if established && new["spec"]["names"][field] != old["spec"]["names"][field] {
-                causes.push(Cause::invalid(&format!("spec.names.{field}"), &new["spec"]["names"][field], "field is immutable"));
+                causes.push(Cause::invalid(
+                    &format!("spec.names.{field}"),
+                    &new["spec"]["names"][field],
+                    "field is immutable",
+                ));
             }
         }
         let stored = old["status"]["storedVersions"].as_array().into_iter().flatten();
@@ -99,7 +103,11 @@ fn check(definition: &Value) -> Vec<Cause> {
         let detail = "must be spec.names.plural+\".\"+spec.group";
         causes.push(Cause::invalid("metadata.name", json!(object::name(definition)), detail));
     }
-    for (field, value) in [("spec.group", &spec["group"]), ("spec.names.plural", &spec["names"]["plural"]), ("spec.names.kind", &spec["names"]["kind"])] {
+    for (field, value) in [
+        ("spec.group", &spec["group"]),
+        ("spec.names.plural", &spec["names"]["plural"]),
+        ("spec.names.kind", &spec["names"]["kind"]),
+    ] {
         if text(value).is_empty() {
             causes.push(Cause::required(field, ""));
         }

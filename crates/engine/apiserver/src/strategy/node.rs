@@ -14,7 +14,10 @@ impl Strategy for NodeStrategy {
         let (was, is) = (&old["spec"]["providerID"], &new["spec"]["providerID"]);
         let set = was.as_str().is_some_and(|id| !id.is_empty());
         if set && was != is {
-            return vec![Cause::forbidden("spec.providerID", "node updates may not change providerID except from \"\" to valid")];
+            return vec![Cause::forbidden(
+                "spec.providerID",
+                "node updates may not change providerID except from \"\" to valid",
+            )];
         }
         Vec::new()
     }

@@ -75,7 +75,9 @@ impl Strategy for PodStrategy {
 fn overlay_mutable(allowed: &mut Value, new: &Value, old: &Value) {
     for list in ["containers", "initContainers"] {
         let same_length = new[list].as_array().map(Vec::len) == old[list].as_array().map(Vec::len);
-        let Some(containers) = allowed.get_mut(list).and_then(Value::as_array_mut).filter(|_| same_length) else { continue };
+        let Some(containers) = allowed.get_mut(list).and_then(Value::as_array_mut).filter(|_| same_length) else {
+            continue;
+        };
         for (container, changed) in containers.iter_mut().zip(new[list].as_array().into_iter().flatten()) {
             copy_field(container, changed, "image");
         }
@@ -89,7 +91,9 @@ fn overlay_mutable(allowed: &mut Value, new: &Value, old: &Value) {
     if added_only {
         copy_field(allowed, new, "tolerations");
     }
-    if old["terminationGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds < 0) && new["terminationGracePeriodSeconds"] == 1 {
+    if old["terminationGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds < 0)
+        && new["terminationGracePeriodSeconds"] == 1
+    {
         copy_field(allowed, new, "terminationGracePeriodSeconds");
     }
     // A gated pod may still be given constraints on where it runs.
@@ -112,7 +116,8 @@ fn copy_field(into: &mut Value, from: &Value, field: &str) {
 
 /// Guaranteed when every container limits cpu and memory to what it requests, BestEffort when none asks for either.
 pub fn quality_of_service(spec: &Value) -> &'static str {
-    let containers = ["containers", "initContainers"].iter().flat_map(|list| spec[*list].as_array().into_iter().flatten());
+    let containers =
+        ["containers", "initContainers"].iter().flat_map(|list| spec[*list].as_array().into_iter().flatten());
     let (mut any, mut all_equal) = (false, true);
     for container in containers {
         let resources = &container["resources"];
@@ -140,7 +145,10 @@ mod tests {
         assert_eq!(with(json!({})), "BestEffort");
         assert_eq!(with(json!({"limits": {"cpu": "1", "memory": "1Mi"}})), "Guaranteed");
         assert_eq!(with(json!({"requests": {"cpu": "1"}})), "Burstable");
-        assert_eq!(with(json!({"limits": {"cpu": "1", "memory": "1Mi"}, "requests": {"cpu": "500m", "memory": "1Mi"}})), "Burstable");
+        assert_eq!(
+            with(json!({"limits": {"cpu": "1", "memory": "1Mi"}, "requests": {"cpu": "500m", "memory": "1Mi"}})),
+            "Burstable"
+        );
     }
 
     #[test]

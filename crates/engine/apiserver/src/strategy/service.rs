@@ -116,9 +116,15 @@ impl Allocator {
         let (first, last) = (*self.ports.start(), *self.ports.end());
         if let Some(port) = wanted {
             if !self.ports.contains(&port) {
-                return Err(format!("provided port is not in the valid range. The range of valid ports is {first}-{last}"));
+                return Err(format!(
+                    "provided port is not in the valid range. The range of valid ports is {first}-{last}"
+                ));
             }
-            return if taken.ports.insert(port) { Ok(port) } else { Err("provided port is already allocated".to_owned()) };
+            return if taken.ports.insert(port) {
+                Ok(port)
+            } else {
+                Err("provided port is already allocated".to_owned())
+            };
         }
         let count = last - first + 1;
         for step in 0..count {
@@ -151,7 +157,8 @@ impl Reservation for Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         let mut taken = self.allocator.taken.lock();
-        let (addresses, ports) = if self.kept { (&self.freed.0, &self.freed.1) } else { (&self.addresses, &self.ports) };
+        let (addresses, ports) =
+            if self.kept { (&self.freed.0, &self.freed.1) } else { (&self.addresses, &self.ports) };
         for address in addresses {
             taken.addresses.remove(address);
         }
@@ -168,7 +175,8 @@ fn addresses(service: &Value) -> impl Iterator<Item = Ipv4Addr> {
 
 fn node_ports(service: &Value) -> Vec<u16> {
     let ports = service["spec"]["ports"].as_array().into_iter().flatten();
-    let mut numbers: Vec<u16> = ports.filter_map(|port| port["nodePort"].as_u64()).filter_map(|port| u16::try_from(port).ok()).collect();
+    let mut numbers: Vec<u16> =
+        ports.filter_map(|port| port["nodePort"].as_u64()).filter_map(|port| u16::try_from(port).ok()).collect();
     numbers.extend(service["spec"]["healthCheckNodePort"].as_u64().and_then(|port| u16::try_from(port).ok()));
     numbers.retain(|port| *port != 0);
     numbers
@@ -224,7 +232,8 @@ fn inherit(new: &mut Value, old: &Value) {
     }
     if kind(old) != "ExternalName" {
         for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-            let missing = new["spec"].get(field).is_none_or(|value| value.is_null() || value == "" || *value == json!([]));
+            let missing =
+                new["spec"].get(field).is_none_or(|value| value.is_null() || value == "" || *value == json!([]));
             if let (true, Some(value)) = (missing, old["spec"].get(field)) {
                 new["spec"][field] = value.clone();
             }
@@ -292,12 +301,16 @@ fn allocate_address(service: &mut Value, claim: &mut Claim, had: &[Ipv4Addr]) ->
             address.to_string()
         }
         text => {
-            let parsed: IpAddr =
-                text.parse().map_err(|_| address_cause(text, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))?;
+            let parsed: IpAddr = text
+                .parse()
+                .map_err(|_| address_cause(text, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))?;
             match parsed {
                 IpAddr::V4(address) if had.contains(&address) => {}
                 IpAddr::V4(address) => {
-                    claim.allocator.take_address(Some(address)).map_err(|why| address_cause(text, &format!("failed to allocate IP {text}: {why}")))?;
+                    claim
+                        .allocator
+                        .take_address(Some(address))
+                        .map_err(|why| address_cause(text, &format!("failed to allocate IP {text}: {why}")))?;
                     claim.addresses.push(address);
                 }
                 IpAddr::V6(_) => return Err(address_cause(text, "the server serves IPv4 services only")),
@@ -343,7 +356,9 @@ fn allocate_ports(service: &mut Value, claim: &mut Claim, had: &[u16]) -> Result
         let number = match asked_port {
             Some(number) if had.contains(&number) => number,
             // TCP and UDP of one port may share a node port.
-            Some(number) if given.iter().any(|(other, protocol)| *other == number && *protocol != port["protocol"]) => number,
+            Some(number) if given.iter().any(|(other, protocol)| *other == number && *protocol != port["protocol"]) => {
+                number
+            }
             None if !wanted => continue,
             asked => {
                 let number = claim.allocator.take_port(asked).map_err(|why| refuse(&why))?;
@@ -394,6 +409,9 @@ mod tests {
         let mut service = json!({"spec": {"type": "NodePort", "clusterIP": "None", "ports": [{"port": 1}, {"port": 2}, {"port": 3}]}});
         allocate_address(&mut service, &mut taken, &[]).unwrap();
         assert!(taken.addresses.is_empty());
-        assert_eq!(allocate_ports(&mut service, &mut taken, &[]).unwrap_err().message, "Invalid value: 0: range is full");
+        assert_eq!(
+            allocate_ports(&mut service, &mut taken, &[]).unwrap_err().message,
+            "Invalid value: 0: range is full"
+        );
     }
 }

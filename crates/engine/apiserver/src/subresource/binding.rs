@@ -17,7 +17,8 @@ use crate::{
 /// Assigns the pod the path names.
 pub async fn bind(call: &Call<'_>) -> Result<Answer, Failure> {
     let options = WriteOptions::parse(&call.request.query)?;
-    let decoded = coracle_schema::decode::yaml(&call.request.body, None).map_err(|error| Failure::bad_request(error.to_string()))?;
+    let decoded = coracle_schema::decode::yaml(&call.request.body, None)
+        .map_err(|error| Failure::bad_request(error.to_string()))?;
     let binding = decoded.value;
     let node = binding["target"]["name"].as_str().unwrap_or_default();
     if node.is_empty() {
@@ -30,10 +31,14 @@ pub async fn bind(call: &Call<'_>) -> Result<Answer, Failure> {
 
 fn assign(call: &Call<'_>, live: &Value, binding: &Value, node: &str) -> Result<Value, Failure> {
     let name = &call.request.info.name;
-    let refuse = |why: String| Err(Failure::conflict(GroupResource { group: "", resource: "pods/binding" }, name, &why));
+    let refuse =
+        |why: String| Err(Failure::conflict(GroupResource { group: "", resource: "pods/binding" }, name, &why));
     let uid = object::meta_text(binding, "uid");
     if !uid.is_empty() && uid != object::meta_text(live, "uid") {
-        return refuse(format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", object::meta_text(live, "uid")));
+        return refuse(format!(
+            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            object::meta_text(live, "uid")
+        ));
     }
     if object::is_deleting(live) {
         return refuse(format!("pod {name} is being deleted, cannot be assigned to a host"));

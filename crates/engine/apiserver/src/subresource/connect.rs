@@ -49,10 +49,11 @@ pub async fn connect(call: &Call<'_>, method: &Method, upgrade: Option<OnUpgrade
     };
     let query = node_query(call);
     let target = if query.is_empty() { target } else { format!("{target}?{query}") };
-    let stream = tokio::net::UnixStream::connect(&call.server.node_socket).await.map_err(|error| {
-        Failure::internal(format!("error dialing the node agent of {node}: {error}"))
-    })?;
-    relay::relay(call, stream, relay::Target { method: method.clone(), path: target, host: node.to_owned() }, upgrade).await
+    let stream = tokio::net::UnixStream::connect(&call.server.node_socket)
+        .await
+        .map_err(|error| Failure::internal(format!("error dialing the node agent of {node}: {error}")))?;
+    relay::relay(call, stream, relay::Target { method: method.clone(), path: target, host: node.to_owned() }, upgrade)
+        .await
 }
 
 /// The query as the node agent takes it: the client's, with the kubelet's names for the streams beside it.
@@ -90,7 +91,8 @@ fn names<'a>(pod: &'a Value, list: &str) -> Vec<&'a str> {
 /// The container the client names, or the only one.
 fn container(call: &Call<'_>, pod: &Value) -> Result<String, Failure> {
     let name = &call.request.info.name;
-    let [containers, init, ephemeral] = ["containers", "initContainers", "ephemeralContainers"].map(|list| names(pod, list));
+    let [containers, init, ephemeral] =
+        ["containers", "initContainers", "ephemeralContainers"].map(|list| names(pod, list));
     let asked = call.request.query.get("container");
     if let Some(asked) = asked {
         let known = containers.iter().chain(&init).chain(&ephemeral).any(|container| *container == asked);
@@ -107,7 +109,8 @@ fn container(call: &Call<'_>, pod: &Value) -> Result<String, Failure> {
         [only] => Ok((*only).to_owned()),
         several if call.request.info.subresource != "log" => Ok(several[0].to_owned()),
         several => {
-            let mut text = format!("a container name must be specified for pod {name}, choose one of: [{}]", several.join(" "));
+            let mut text =
+                format!("a container name must be specified for pod {name}, choose one of: [{}]", several.join(" "));
             if !init.is_empty() {
                 text += &format!(" or one of the init containers: [{}]", init.join(" "));
             }

@@ -21,7 +21,8 @@ const BUDGETS: &str = "/policy/poddisruptionbudgets/";
 
 /// Evicts the pod the path names.
 pub async fn evict(call: &Call<'_>) -> Result<Answer, Failure> {
-    let decoded = coracle_schema::decode::yaml(&call.request.body, None).map_err(|error| Failure::bad_request(error.to_string()))?;
+    let decoded = coracle_schema::decode::yaml(&call.request.body, None)
+        .map_err(|error| Failure::bad_request(error.to_string()))?;
     let options = DeleteOptions::from_value(call, &decoded.value["deleteOptions"])?;
     let record = call.record()?;
     let pod = object::decode(&record)?;
@@ -42,7 +43,11 @@ async fn take_from_budget(call: &Call<'_>, pod: &Record, options: &DeleteOptions
     let (record, mut budget) = match budgets.len() {
         0 => return Ok(()),
         1 => budgets.into_iter().next().expect("there is one"),
-        _ => return Err(Failure::internal("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.")),
+        _ => {
+            return Err(Failure::internal(
+                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+            ));
+        }
     };
     let status = &budget["status"];
     let name = object::name(&budget).to_owned();
@@ -52,8 +57,12 @@ async fn take_from_budget(call: &Call<'_>, pod: &Record, options: &DeleteOptions
         return Err(refuse(format!("The disruption budget {name} is still being processed by the server."), 10));
     }
     if allowed <= 0 {
-        let (desired, current) = (status["desiredHealthy"].as_i64().unwrap_or(0), status["currentHealthy"].as_i64().unwrap_or(0));
-        return Err(refuse(format!("The disruption budget {name} needs {desired} healthy pods and has {current} currently"), 0));
+        let (desired, current) =
+            (status["desiredHealthy"].as_i64().unwrap_or(0), status["currentHealthy"].as_i64().unwrap_or(0));
+        return Err(refuse(
+            format!("The disruption budget {name} needs {desired} healthy pods and has {current} currently"),
+            0,
+        ));
     }
     if options.dry_run {
         return Ok(());

@@ -28,7 +28,8 @@ pub async fn proxy(call: &Call<'_>, method: &Method, upgrade: Option<OnUpgrade>)
         let key = call.resource.key("", name);
         call.server.store.get(&key).ok_or_else(|| Failure::not_found(call.resource.group_resource(), name))?;
         let stream = tokio::net::UnixStream::connect(&call.server.node_socket).await;
-        let stream = stream.map_err(|error| Failure::unavailable(format!("error dialing the node agent of {name}: {error}")))?;
+        let stream =
+            stream.map_err(|error| Failure::unavailable(format!("error dialing the node agent of {name}: {error}")))?;
         return relay(call, stream, Target { method: method.clone(), path, host: name.to_owned() }, upgrade).await;
     }
     let address = match &*call.resource.kind.plural {
@@ -37,9 +38,10 @@ pub async fn proxy(call: &Call<'_>, method: &Method, upgrade: Option<OnUpgrade>)
     };
     let dialer = call.server.dialer.as_ref();
     let dialer = dialer.ok_or_else(|| Failure::unavailable("this server has no way to the pod network"))?;
-    let stream = dialer.dial(address).await.map_err(|error| Failure::unavailable(format!(
-        "error trying to reach service: dial tcp {address}: {error}"
-    )))?;
+    let stream = dialer
+        .dial(address)
+        .await
+        .map_err(|error| Failure::unavailable(format!("error trying to reach service: dial tcp {address}: {error}")))?;
     relay(call, stream, Target { method: method.clone(), path, host: address.to_string() }, upgrade).await
 }
 
@@ -86,15 +88,18 @@ fn pod_address(call: &Call<'_>) -> Result<SocketAddr, Failure> {
                 .ok_or_else(|| Failure::bad_request(format!("pod {name} has no port named {text:?}")))?,
         },
     };
-    let address: IpAddr = pod["status"]["podIP"].as_str().and_then(|ip| ip.parse().ok()).ok_or_else(|| {
-        Failure::bad_request("address not allowed")
-    })?;
+    let address: IpAddr = pod["status"]["podIP"]
+        .as_str()
+        .and_then(|ip| ip.parse().ok())
+        .ok_or_else(|| Failure::bad_request("address not allowed"))?;
     Ok(SocketAddr::new(address, u16::try_from(number).map_err(|_| Failure::bad_request("invalid port"))?))
 }
 
 fn refuse_https(scheme: &str) -> Result<(), Failure> {
     match scheme {
-        "https" => Err(Failure::plain(501, "NotImplemented", "the server proxies to pods and services over plain HTTP only")),
+        "https" => {
+            Err(Failure::plain(501, "NotImplemented", "the server proxies to pods and services over plain HTTP only"))
+        }
         _ => Ok(()),
     }
 }
@@ -107,14 +112,12 @@ fn service_address(call: &Call<'_>) -> Result<SocketAddr, Failure> {
     let key = call.resource.key(namespace, name);
     let record = call.server.store.get(&key).ok_or_else(|| Failure::not_found(call.resource.group_resource(), name))?;
     let service = object::decode(&record)?;
-    let port_name = port_name(&service, port).ok_or_else(|| {
-        Failure::unavailable(format!("no service port {port:?} found for service {name:?}"))
-    })?;
+    let port_name = port_name(&service, port)
+        .ok_or_else(|| Failure::unavailable(format!("no service port {port:?} found for service {name:?}")))?;
     let mut ready = Vec::new();
     let snapshot = call.server.store.snapshot();
-    let slices = snapshot.list(&format!("/discovery.k8s.io/endpointslices/{namespace}/")).filter(|slice| {
-        slice.label("kubernetes.io/service-name") == Some(name)
-    });
+    let prefix = format!("/discovery.k8s.io/endpointslices/{namespace}/");
+    let slices = snapshot.list(&prefix).filter(|slice| slice.label("kubernetes.io/service-name") == Some(name));
     for slice in slices {
         ready.extend(ready_endpoints(&object::decode(slice)?, &port_name));
     }
@@ -129,7 +132,9 @@ fn port_name(service: &Value, port: &str) -> Option<String> {
     let ports = service["spec"]["ports"].as_array()?;
     let found = match port {
         "" => ports.first().filter(|_| ports.len() == 1),
-        text => ports.iter().find(|port| port["name"] == text || port["port"].as_u64().is_some_and(|n| n.to_string() == text)),
+        text => ports
+            .iter()
+            .find(|port| port["name"] == text || port["port"].as_u64().is_some_and(|n| n.to_string() == text)),
     };
     found.map(|port| port["name"].as_str().unwrap_or_default().to_owned())
 }
@@ -137,7 +142,9 @@ fn port_name(service: &Value, port: &str) -> Option<String> {
 fn ready_endpoints(slice: &Value, port_name: &str) -> Vec<SocketAddr> {
     let ports = slice["ports"].as_array().into_iter().flatten();
     let port = ports.into_iter().find(|port| port["name"].as_str().unwrap_or_default() == port_name);
-    let Some(port) = port.and_then(|port| port["port"].as_u64()).and_then(|port| u16::try_from(port).ok()) else { return Vec::new() };
+    let Some(port) = port.and_then(|port| port["port"].as_u64()).and_then(|port| u16::try_from(port).ok()) else {
+        return Vec::new();
+    };
     let endpoints = slice["endpoints"].as_array().into_iter().flatten();
     endpoints
         .filter(|endpoint| endpoint["conditions"]["ready"] != Value::Bool(false))

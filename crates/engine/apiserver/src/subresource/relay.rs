@@ -24,8 +24,14 @@ pub struct Target {
 }
 
 /// Headers that are between two neighbours only.
-const HOP_BY_HOP: [HeaderName; 6] =
-    [header::CONNECTION, header::PROXY_AUTHENTICATE, header::TE, header::TRAILER, header::TRANSFER_ENCODING, header::UPGRADE];
+const HOP_BY_HOP: [HeaderName; 6] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
 
 /// Passes the request on over `stream`.
 pub async fn relay<S>(call: &Call<'_>, stream: S, target: Target, upgrade: Option<OnUpgrade>) -> Result<Answer, Failure>
@@ -33,7 +39,8 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let host = target.host.clone();
-    let broken = move |error: hyper::Error| Failure::unavailable(format!("error trying to reach service at {host}: {error}"));
+    let broken =
+        move |error: hyper::Error| Failure::unavailable(format!("error trying to reach service at {host}: {error}"));
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken.clone())?;
     coracle_tasks::spawn("api-relay-connection", async move {
         // An error of the connection is seen by whoever reads the answer.

@@ -20,7 +20,9 @@ const LONGEST_SECONDS: i64 = 1 << 32;
 pub async fn request(call: &Call<'_>) -> Result<Answer, Failure> {
     let kind = coracle_schema::kinds::find_kind("authentication.k8s.io", "v1", "TokenRequest");
     let mut review = match kind {
-        Some(kind) => incoming::object(call.request, kind, &call.request.body, crate::request::query::FieldValidation::Ignore)?,
+        Some(kind) => {
+            incoming::object(call.request, kind, &call.request.body, crate::request::query::FieldValidation::Ignore)?
+        }
         None => {
             let decoded = coracle_schema::decode::yaml(&call.request.body, None);
             decoded.map_err(|error| Failure::bad_request(error.to_string()))?.value
@@ -30,8 +32,13 @@ pub async fn request(call: &Call<'_>) -> Result<Answer, Failure> {
     let seconds = review["spec"]["expirationSeconds"].as_i64().unwrap_or(DEFAULT_SECONDS);
     check_duration(call, seconds)?;
     let signer = &call.server.signer;
-    let mut audiences: Vec<String> =
-        review["spec"]["audiences"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+    let mut audiences: Vec<String> = review["spec"]["audiences"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
     if audiences.is_empty() {
         audiences.push(signer.issuer().to_owned());
     }
@@ -95,14 +102,20 @@ fn bind(call: &Call<'_>, reference: &Value, claims: &mut KubernetesClaims) -> Re
     let resource = match kind {
         "Pod" => "pods",
         "Secret" => "secrets",
-        other => return Err(Failure::bad_request(format!("cannot bind token for serviceaccount to object of kind {other:?}"))),
+        other => {
+            return Err(Failure::bad_request(format!(
+                "cannot bind token for serviceaccount to object of kind {other:?}"
+            )));
+        }
     };
     let record = call.server.store.get(&format!("/core/{resource}/{namespace}/{name}"));
     let record = record.ok_or_else(|| Failure::not_found(GroupResource { group: "", resource }, name))?;
     let target = object::decode(&record)?;
     let uid = reference["uid"].as_str().unwrap_or_default();
     if !uid.is_empty() && uid != record.uid() {
-        let why = format!("the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated");
+        let why = format!(
+            "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
+        );
         return Err(Failure::conflict(GroupResource { group: "", resource }, name, &why));
     }
     if kind == "Secret" {

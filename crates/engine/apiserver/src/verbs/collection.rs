@@ -1,6 +1,6 @@
 //! DELETE of a collection: each object it selects, as if asked for one by one.
 
-use futures::{StreamExt, stream};
+use futures::future::join_all;
 use http::StatusCode;
 use serde_json::json;
 
@@ -25,17 +25,17 @@ pub async fn delete_collection(call: &Call<'_>) -> Result<Answer, Failure> {
     let list_options = ListOptions::parse(&call.request.query, false)?;
     let selection = Selection::parse(call, &list_options)?;
     let page = select(call, &list_options, &selection).await?;
-    let keys: Vec<&str> = page.records.iter().map(|record| record.key()).collect();
-    let mut deletions = stream::iter(keys).map(|key| delete_object(call, key, &options)).buffer_unordered(AT_ONCE);
-    while let Some(outcome) = deletions.next().await {
-        match outcome {
-            // Somebody else was first.
-            Err(failure) if failure.code == 404 => {}
-            Err(failure) => return Err(failure),
-            Ok(_) => {}
+    for keys in page.records.chunks(AT_ONCE) {
+        let deletions = keys.iter().map(|record| delete_object(call, record.key(), &options));
+        for outcome in join_all(deletions).await {
+            match outcome {
+                // Somebody else was first.
+                Err(failure) if failure.code == 404 => {}
+                Err(failure) => return Err(failure),
+                Ok(_) => {}
+            }
         }
     }
-    drop(deletions);
     let items = page.records.iter().map(|record| served_value(call.resource, record)).collect::<Result<Vec<_>, _>>()?;
     let list = json!({
         "kind": call.resource.kind.list_kind, "apiVersion": call.resource.api_version,

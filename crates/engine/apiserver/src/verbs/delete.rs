@@ -60,17 +60,23 @@ impl DeleteOptions {
     /// Reads the options from a document, and from the query what it does not say.
     pub fn from_value(call: &Call<'_>, body: &Value) -> Result<Self, Failure> {
         let query = &call.request.query;
-        let text = |field: &str| body[field].as_str().map(str::to_owned).or_else(|| query.get(field).map(str::to_owned));
-        let orphan = body["orphanDependents"].as_bool().or_else(|| query.get("orphanDependents").map(|value| value == "true"));
+        let text =
+            |field: &str| body[field].as_str().map(str::to_owned).or_else(|| query.get(field).map(str::to_owned));
+        let orphan =
+            body["orphanDependents"].as_bool().or_else(|| query.get("orphanDependents").map(|value| value == "true"));
         let propagation = match (text("propagationPolicy").as_deref(), orphan) {
             (Some("Orphan"), _) | (None, Some(true)) => Some(Propagation::Orphan),
             (Some("Background"), _) | (None, Some(false)) => Some(Propagation::Background),
             (Some("Foreground"), _) => Some(Propagation::Foreground),
             (None | Some(""), _) => None,
             (Some(other), _) => {
-                return Err(Failure::plain(422, "Invalid", format!(
-                    "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: {other:?}: supported values: \"Background\", \"Foreground\", \"Orphan\", \"nil\""
-                )));
+                return Err(Failure::plain(
+                    422,
+                    "Invalid",
+                    format!(
+                        "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: {other:?}: supported values: \"Background\", \"Foreground\", \"Orphan\", \"nil\""
+                    ),
+                ));
             }
         };
         let in_body = body["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str);

@@ -24,7 +24,10 @@ pub fn object(request: &Request, kind: &Kind, body: &Bytes, validation: FieldVal
     let decoded = decoded.map_err(|error| cannot_be_handled(kind, &error.to_string()))?;
     let mut value = decoded.value;
     if !value.is_object() {
-        return Err(Failure::bad_request(format!("the object provided is unrecognized (must be of type {})", kind.kind)));
+        return Err(Failure::bad_request(format!(
+            "the object provided is unrecognized (must be of type {})",
+            kind.kind
+        )));
     }
     fill_type(kind, &mut value)?;
     check_fields(request, kind, &mut value, decoded.strict, validation)?;
@@ -64,7 +67,10 @@ fn fill_type(kind: &Kind, value: &mut Value) -> Result<(), Failure> {
     if !given_kind.is_empty() && given_kind != kind.kind {
         return Err(Failure::bad_request(format!(
             "{given_kind} in version {:?} cannot be handled as a {}: no kind {:?} is registered for version {:?} at this path",
-            given_version.rsplit('/').next().unwrap_or_default(), kind.kind, given_kind, given_version
+            given_version.rsplit('/').next().unwrap_or_default(),
+            kind.kind,
+            given_kind,
+            given_version
         )));
     }
     if !given_version.is_empty() && given_version != api_version {
@@ -89,7 +95,9 @@ pub fn fill_namespace(call: &Call<'_>, value: &mut Value) -> Result<(), Failure>
         return Err(Failure::bad_request("an empty namespace may not be set during creation"));
     }
     if !given.is_empty() && given != namespace {
-        return Err(Failure::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
+        return Err(Failure::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
     }
     crate::object::set_meta(value, "namespace", Some(namespace.into()));
     Ok(())

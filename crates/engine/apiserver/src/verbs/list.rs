@@ -107,9 +107,14 @@ pub async fn wait_for_revision(server: &Server, revision: u64) -> Result<(), Fai
 }
 
 fn future_revision(asked: u64, current: u64) -> Failure {
-    let cause = Cause { reason: "ResourceVersionTooLarge".into(), message: "Too large resource version".into(), field: String::new() };
+    let cause = Cause {
+        reason: "ResourceVersionTooLarge".into(),
+        message: "Too large resource version".into(),
+        field: String::new(),
+    };
     let mut failure =
-        Failure::plain(504, "Timeout", format!("Timeout: Too large resource version: {asked}, current: {current}")).with_causes(vec![cause]);
+        Failure::plain(504, "Timeout", format!("Timeout: Too large resource version: {asked}, current: {current}"))
+            .with_causes(vec![cause]);
     if let Some(details) = &mut failure.details {
         details.retry_after_seconds = 1;
     }
@@ -255,14 +260,21 @@ impl Joined {
         let parts = records.iter().map(|record| served_bytes(resource, record)).collect::<Result<Vec<_>, _>>()?;
         let items: usize = parts.iter().map(Bytes::len).sum();
         let total = head.len() + items + parts.len().saturating_sub(1) + END.len();
-        Ok(Self { parts: parts.into_iter(), head: Some(head.into()), any: false, ended: false, remaining_bytes: total as u64 })
+        Ok(Self {
+            parts: parts.into_iter(),
+            head: Some(head.into()),
+            any: false,
+            ended: false,
+            remaining_bytes: total as u64,
+        })
     }
 
     fn piece(&mut self) -> Option<Bytes> {
         if self.ended {
             return None;
         }
-        let mut piece = BytesMut::with_capacity(PIECE_BYTES.min(usize::try_from(self.remaining_bytes).unwrap_or(PIECE_BYTES)));
+        let mut piece =
+            BytesMut::with_capacity(PIECE_BYTES.min(usize::try_from(self.remaining_bytes).unwrap_or(PIECE_BYTES)));
         piece.extend_from_slice(&self.head.take().unwrap_or_default());
         while piece.len() < PIECE_BYTES {
             let Some(part) = self.parts.next() else {

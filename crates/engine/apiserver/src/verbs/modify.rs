@@ -1,7 +1,7 @@
 //! A change of an existing object, shared by update, patch and apply: read, change, check, write where nobody else wrote
 //! in between, try again where the client did not mind.
 
-use coracle_schema::{apply, defaults, strategy as shapes, validate};
+use coracle_schema::{apply, defaults};
 use coracle_store::{Change, CommitError, Expect, Record};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use crate::{
     object,
     request::query::WriteOptions,
     server::commit_failure,
+    shapes,
     status::{Cause, Failure},
     strategy::Hold,
     subresource,
@@ -110,7 +111,13 @@ pub fn is_finished(call: &Call<'_>, value: &Value) -> bool {
         && value["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
 }
 
-async fn remove(call: &Call<'_>, options: &WriteOptions, record: &Arc<Record>, value: Value, hold: Hold) -> Result<Written, Failure> {
+async fn remove(
+    call: &Call<'_>,
+    options: &WriteOptions,
+    record: &Arc<Record>,
+    value: Value,
+    hold: Hold,
+) -> Result<Written, Failure> {
     if options.dry_run {
         return Ok(Written::Gone(value));
     }
@@ -141,7 +148,12 @@ const SERVERS_OWN: [&str; 6] =
     ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "selfLink"];
 
 /// Everything between the client's wish and the store.
-fn prepare(call: &Call<'_>, options: &WriteOptions, live: &Value, proposal: Proposal) -> Result<(Value, Hold), Failure> {
+fn prepare(
+    call: &Call<'_>,
+    options: &WriteOptions,
+    live: &Value,
+    proposal: Proposal,
+) -> Result<(Value, Hold), Failure> {
     let Proposal { mut value, managed } = proposal;
     let kind = &*call.resource.kind;
     let name = call.request.info.name.as_str();
@@ -170,7 +182,6 @@ fn prepare(call: &Call<'_>, options: &WriteOptions, live: &Value, proposal: Prop
     if subresource.is_empty() {
         hold = call.resource.strategy.prepare_update(call.server, &mut value, live)?;
     }
-    causes.extend(validate::update(kind, &value, live).iter().map(Cause::from));
     if subresource.is_empty() {
         causes.extend(call.resource.strategy.validate_update(&value, live));
     }
@@ -190,13 +201,12 @@ pub fn track(call: &Call<'_>, options: &WriteOptions, live: &Value, value: Value
     let now = object::time(call.server.clock.now());
     let request = apply::Request {
         kind: &call.resource.kind,
-        live: Some(live),
         manager: &manager,
         subresource: &call.request.info.subresource,
         now: &now,
         force: options.force,
     };
-    apply::update(&request, value)
+    apply::update(&request, Some(live), value)
 }
 
 /// Who owns the fields a request writes.

@@ -102,13 +102,23 @@ impl Patch {
         let invalid = |why: String| {
             let name = &call.request.info.name;
             let of = call.resource.group_resource();
-            Failure::plain(422, "Invalid", format!("{of} {name:?} is invalid: patch: Invalid value: {:?}: {why}", self.document.to_string()))
+            Failure::plain(
+                422,
+                "Invalid",
+                format!("{of} {name:?} is invalid: patch: Invalid value: {:?}: {why}", self.document.to_string()),
+            )
         };
         let patched = match kind {
             Kind::Json => merging::json(live, &self.document).map_err(|error| match error {
                 merging::PatchError::Malformed(why) => Failure::bad_request(why),
-                error @ merging::PatchError::TooLarge { .. } => Failure::plain(413, "RequestEntityTooLarge", error.to_string()),
-                other => Failure::plain(422, "Invalid", format!("the server rejected our request due to an error in our request: {other}")),
+                error @ merging::PatchError::TooLarge { .. } => {
+                    Failure::plain(413, "RequestEntityTooLarge", error.to_string())
+                }
+                other => Failure::plain(
+                    422,
+                    "Invalid",
+                    format!("the server rejected our request due to an error in our request: {other}"),
+                ),
             })?,
             Kind::Merge => merging::merge(live, &self.document),
             Kind::Strategic => merging::strategic(call.resource.kind.schema.root(), live, &self.document)
@@ -152,8 +162,14 @@ async fn apply_patch(call: &Call<'_>, options: &WriteOptions) -> Result<Answer, 
     loop {
         let missing = call.record().is_err();
         if missing && call.request.info.subresource.is_empty() {
-            if !object::meta_text(&config, "uid").is_empty() || !object::meta_text(&config, "resourceVersion").is_empty() {
-                return Err(Failure::conflict(call.resource.group_resource(), name, "uid mismatch: the provided object specified uid or resourceVersion, and no existing object was found"));
+            if !object::meta_text(&config, "uid").is_empty()
+                || !object::meta_text(&config, "resourceVersion").is_empty()
+            {
+                return Err(Failure::conflict(
+                    call.resource.group_resource(),
+                    name,
+                    "uid mismatch: the provided object specified uid or resourceVersion, and no existing object was found",
+                ));
             }
             let value = merge(call, options, None, config.clone())?;
             match create_object(call, value, options).await {
@@ -175,43 +191,22 @@ fn merge(call: &Call<'_>, options: &WriteOptions, live: Option<&Value>, config: 
     let now = object::time(call.server.clock.now());
     let request = apply::Request {
         kind: &call.resource.kind,
-        live,
         manager: &options.field_manager,
         subresource: &call.request.info.subresource,
         now: &now,
         force: options.force,
     };
-    apply::apply(&request, config).map_err(|error| match error {
-        apply::ApplyError::Conflicts(conflicts) => {
-            let causes: Vec<Cause> = conflicts
-                .iter()
-                .map(|conflict| Cause {
-                    reason: "FieldManagerConflict".into(),
-                    message: conflict.message.clone(),
-                    field: conflict.field.clone(),
-                })
-                .collect();
-            Failure::plain(409, "Conflict", conflict_sentence(&causes)).with_causes(causes)
+    apply::apply(&request, live, &config).map_err(|error| match error {
+        apply::ApplyError::Conflict { message, conflicts } => {
+            let cause = |conflict: apply::Conflict| Cause {
+                reason: "FieldManagerConflict".into(),
+                message: format!("conflict with {}", conflict.manager),
+                field: conflict.field,
+            };
+            let causes = conflicts.into_iter().map(cause).collect();
+            Failure::plain(409, "Conflict", message).with_causes(causes)
         }
-        other => Failure::bad_request(other.to_string()),
+        apply::ApplyError::BadRequest(why) => Failure::bad_request(why),
+        apply::ApplyError::Typed(why) => Failure::plain(500, "", why),
     })
 }
-
-fn conflict_sentence(causes: &[Cause]) -> String {
-    let count = causes.len();
-    let (plural, mut lines) = (if count == 1 { "conflict" } else { "conflicts" }, Vec::new());
-    match causes {
-        [one] => return format!("Apply failed with 1 {plural}: {}: {}", one.message, one.field),
-        many => {
-            let mut by_manager: Vec<&str> = many.iter().map(|cause| cause.message.as_str()).collect();
-            by_manager.sort_unstable();
-            by_manager.dedup();
-            for message in by_manager {
-                lines.push(format!("{message}:"));
-                lines.extend(many.iter().filter(|cause| cause.message == message).map(|cause| format!("- {}", cause.field)));
-            }
-        }
-    }
-    format!("Apply failed with {count} {plural}: {}", lines.join("\n"))
-}
-
