@@ -139,7 +139,13 @@ pub fn object(bytes: &[u8], of: Type<'_>) -> Result<Value, ProtobufError> {
 }
 
 /// Reads one message's fields into `into`. `path` is the numbers of the messages that JSON writes inline, on the way here.
-fn message(bytes: &[u8], of: Type<'_>, path: &[u8], into: &mut Map<String, Value>, depth: usize) -> Result<(), ProtobufError> {
+fn message(
+    bytes: &[u8],
+    of: Type<'_>,
+    path: &[u8],
+    into: &mut Map<String, Value>,
+    depth: usize,
+) -> Result<(), ProtobufError> {
     if depth > DEEPEST {
         return Err(ProtobufError::Depth);
     }
@@ -440,7 +446,14 @@ mod tests {
         let metadata = [field(1, b"a"), field(2, b""), field(3, b"ns"), field(8, b"")].concat();
         let data = [field(1, b"k"), field(2, b"v")].concat();
         let raw = [field(1, &metadata), field(2, &data)].concat();
-        check("", "configmaps", &enveloped("v1", "ConfigMap", &raw), expect![[r#"{"apiVersion":"v1","data":{"k":"v"},"kind":"ConfigMap","metadata":{"name":"a","namespace":"ns"}}"#]]);
+        check(
+            "",
+            "configmaps",
+            &enveloped("v1", "ConfigMap", &raw),
+            expect![[
+                r#"{"apiVersion":"v1","data":{"k":"v"},"kind":"ConfigMap","metadata":{"name":"a","namespace":"ns"}}"#
+            ]],
+        );
     }
 
     #[test]
@@ -450,13 +463,25 @@ mod tests {
         let limits = [field(1, b"cpu"), field(2, &field(1, b"1"))].concat();
         let container = [field(1, b"c"), field(8, &field(1, &limits))].concat();
         let spec = [field(1, &volume), field(2, &container), vec![4 << 3, 0]].concat();
-        check("", "pods", &enveloped("v1", "Pod", &field(2, &spec)), expect![[r#"{"apiVersion":"v1","kind":"Pod","spec":{"containers":[{"name":"c","resources":{"limits":{"cpu":"1"}}}],"terminationGracePeriodSeconds":0,"volumes":[{"emptyDir":{},"name":"tmp"}]}}"#]]);
+        check(
+            "",
+            "pods",
+            &enveloped("v1", "Pod", &field(2, &spec)),
+            expect![[
+                r#"{"apiVersion":"v1","kind":"Pod","spec":{"containers":[{"name":"c","resources":{"limits":{"cpu":"1"}}}],"terminationGracePeriodSeconds":0,"volumes":[{"emptyDir":{},"name":"tmp"}]}}"#
+            ]],
+        );
     }
 
     #[test]
     fn broken_bodies_are_refused() {
         check("", "pods", b"{}", expect!["the body does not start with the protobuf envelope's magic bytes"]);
         check("", "pods", b"k8s\0\x12\x09\x0a", expect!["unexpected end of the protobuf body"]);
-        check("", "pods", &enveloped("v1", "Pod", &[0x08, 1]), expect![[r#"field "metadata" has an unexpected wire type"#]]);
+        check(
+            "",
+            "pods",
+            &enveloped("v1", "Pod", &[0x08, 1]),
+            expect![[r#"field "metadata" has an unexpected wire type"#]],
+        );
     }
 }

@@ -12,8 +12,9 @@ use crate::{
     server::commit_failure,
     status::{Cause, Failure},
     verbs::{
-        Call, incoming,
+        Call,
         delete::{DeleteOptions, delete_object},
+        incoming,
     },
 };
 

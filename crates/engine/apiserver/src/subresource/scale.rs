@@ -81,7 +81,9 @@ impl Change {
         }
         if patch::is_apply(request) {
             let decoded = coracle_schema::decode::yaml(&request.body, None);
-            return decoded.map(|decoded| Self::Whole(decoded.value)).map_err(|error| Failure::bad_request(error.to_string()));
+            return decoded
+                .map(|decoded| Self::Whole(decoded.value))
+                .map_err(|error| Failure::bad_request(error.to_string()));
         }
         incoming::document(request, "io.k8s.api.autoscaling.v1.Scale").map(Self::Whole)
     }
