@@ -1,5 +1,7 @@
 //! The server as its clients see it.
 
+mod access;
+mod connections;
 mod definitions;
 mod kubectl;
 mod objects;
