@@ -2,7 +2,9 @@
 //! it. One step, one file, one line in [`chain`].
 
 mod lifecycle;
+mod limits;
 mod priority;
+pub mod quota;
 mod service_account;
 mod tolerations;
 
@@ -77,9 +79,11 @@ pub trait Admission: Send + Sync {
 pub fn chain() -> Vec<Box<dyn Admission>> {
     vec![
         Box::new(lifecycle::NamespaceLifecycle),
+        Box::new(limits::LimitRanger),
         Box::new(service_account::ServiceAccount),
         Box::new(priority::Priority),
         Box::new(tolerations::DefaultTolerationSeconds),
+        Box::new(quota::ResourceQuota),
     ]
 }
 

@@ -4,6 +4,8 @@ mod definition;
 mod namespace;
 mod node;
 mod pod;
+
+pub use pod::quality_of_service;
 pub mod service;
 
 use serde_json::Value;

@@ -89,6 +89,7 @@ fn name_it(value: &mut Value) -> bool {
 }
 
 async fn write_new(call: &Call<'_>, value: Value, options: &WriteOptions) -> Result<Written, Failure> {
+    let _turn = admission::quota::turn(call.server, &call.request.info.namespace).await;
     let (value, hold) = prepare(call, value, options)?;
     let key = call.resource.key(object::namespace(&value), object::name(&value));
     let exists = || Failure::already_exists(call.resource.group_resource(), object::name(&value));
