@@ -13,9 +13,21 @@
 //! ```
 
 mod addresses;
+mod balance;
+mod balancer;
+mod cluster;
 mod config;
+mod dial;
+mod dns;
+mod egress;
+mod follow;
+mod host_ports;
 mod node;
 mod ruleset;
+mod running;
 
 pub use config::Config;
+pub use dial::NodeDialer;
+pub use dns::{Transport, Upstream};
 pub use node::{Error, Node, PodNetwork};
+pub use running::{Running, Runtimes};
