@@ -101,9 +101,7 @@ impl<'a> Fields<'a> {
         let path = self.path_of(key);
         let items = self.list(key)?.iter().enumerate();
         items
-            .map(|(index, node)| {
-                Ok(Located { value: text_of(node, &format!("{path}[{index}]"))?, mark: node.mark })
-            })
+            .map(|(index, node)| Ok(Located { value: text_of(node, &format!("{path}[{index}]"))?, mark: node.mark }))
             .collect()
     }
 

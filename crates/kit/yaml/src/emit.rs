@@ -91,14 +91,16 @@ impl Writer {
             self.indent_to(indent);
             if is_simple_key(key) {
                 self.string(key, indent + INDENT, true);
+                self.put(':');
+                self.field_value(&fields[key], indent);
             } else {
                 self.text("? ");
                 self.string(key, indent + INDENT, false);
                 self.end_line();
                 self.indent_to(indent);
+                self.text(": ");
+                self.inline_value(&fields[key], indent);
             }
-            self.put(':');
-            self.field_value(&fields[key], indent);
         }
     }
 
@@ -124,13 +126,18 @@ impl Writer {
         for item in items {
             self.indent_to(indent);
             self.text("- ");
-            match item {
-                Value::Object(fields) if !fields.is_empty() => self.mapping(item, indent + INDENT),
-                Value::Array(inner) if !inner.is_empty() => self.sequence(inner, indent + INDENT),
-                scalar => {
-                    self.scalar(scalar, indent + INDENT);
-                    self.end_line();
-                }
+            self.inline_value(item, indent);
+        }
+    }
+
+    /// A value that begins on the line of the dash or colon before it.
+    fn inline_value(&mut self, value: &Value, indent: usize) {
+        match value {
+            Value::Object(fields) if !fields.is_empty() => self.mapping(value, indent + INDENT),
+            Value::Array(items) if !items.is_empty() => self.sequence(items, indent + INDENT),
+            scalar => {
+                self.scalar(scalar, indent + INDENT);
+                self.end_line();
             }
         }
     }
@@ -190,6 +197,7 @@ impl Writer {
     fn single_quoted(&mut self, text: &str, indent: usize, is_key: bool) {
         self.put('\'');
         let mut after_space = false;
+        let mut after_break = false;
         let mut chars = text.chars().peekable();
         let mut first = true;
         while let Some(char) = chars.next() {
@@ -201,7 +209,15 @@ impl Writer {
                     self.put(' ');
                 }
                 after_space = true;
+            } else if is_break(char) {
+                self.out.push(char);
+                self.column = 0;
+                after_break = true;
             } else {
+                if after_break {
+                    self.indent_to(indent);
+                    after_break = false;
+                }
                 if char == '\'' {
                     self.put('\'');
                 }
@@ -367,17 +383,15 @@ fn is_white(char: char) -> bool {
 /// Natural order: letters after everything else, runs of digits by their value.
 fn natural_order(left: &str, right: &str) -> Ordering {
     let (left, right): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
-    let mut in_digits = false;
     for index in 0..left.len().min(right.len()) {
         let (l, r) = (left[index], right[index]);
         if l == r {
-            in_digits = l.is_numeric();
             continue;
         }
         return match (l.is_alphabetic(), r.is_alphabetic()) {
             (true, true) => l.cmp(&r),
-            (true, false) => if in_digits { Ordering::Less } else { Ordering::Greater },
-            (false, true) => if in_digits { Ordering::Greater } else { Ordering::Less },
+            (true, false) => Ordering::Greater,
+            (false, true) => Ordering::Less,
             (false, false) => digits_order(&left, &right, index),
         };
     }
@@ -386,8 +400,8 @@ fn natural_order(left: &str, right: &str) -> Ordering {
 
 fn digits_order(left: &[char], right: &[char], from: usize) -> Ordering {
     let zero_first = left[from] == '0' || right[from] == '0';
-    let leading = zero_first
-        && left[..from].iter().rev().take_while(|char| char.is_ascii_digit()).any(|char| *char != '0');
+    let leading =
+        zero_first && left[..from].iter().rev().take_while(|char| char.is_ascii_digit()).any(|char| *char != '0');
     let run = |chars: &[char]| {
         let mut value = i64::from(leading);
         let mut length = 0;
@@ -401,12 +415,13 @@ fn digits_order(left: &[char], right: &[char], from: usize) -> Ordering {
     run(left).cmp(&run(right)).then(left[from].cmp(&right[from]))
 }
 
-/// A float in Go's shortest notation (`%g`, with an exponent from 10⁶·¹⁵ on, as its `strconv` chooses).
+/// A float in Go's shortest notation: `%g` writes an exponent below 10⁻⁴ and from 10⁶ on. Whole numbers up to 2⁶⁴ never
+/// come here, they are integers.
 fn go_float(value: f64) -> String {
     let scientific = format!("{value:e}");
     let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
     let exponent: i32 = exponent.parse().expect("Rust writes an integer there");
-    if (-4..21).contains(&exponent) {
+    if (-4..6).contains(&exponent) {
         return format!("{value}");
     }
     let sign = if exponent < 0 { '-' } else { '+' };
@@ -427,10 +442,32 @@ mod tests {
     #[test]
     fn strings_get_the_plainest_style_that_reads_back() {
         let strings = json!([
-            "plain", "yes", "1:30", "~", "", "a: b", "a #b", "it's", "'q'", " lead", "tab\tx", "\u{1}", "é☃", "😀", "- a",
-            "x:", "line\nnext\n", "line\nnext", "  two\n", "\nlead", "end \n", "keep\n\n"
+            "plain",
+            "yes",
+            "1:30",
+            "~",
+            "",
+            "a: b",
+            "a #b",
+            "it's",
+            "'q'",
+            " lead",
+            "tab\tx",
+            "\u{1}",
+            "é☃",
+            "😀",
+            "- a",
+            "x:",
+            "line\nnext\n",
+            "line\nnext",
+            "  two\n",
+            "\nlead",
+            "end \n",
+            "keep\n\n"
         ]);
-        check(&strings, expect![[r#"
+        check(
+            &strings,
+            expect![[r#"
             - plain
             - "yes"
             - "1:30"
@@ -462,12 +499,15 @@ mod tests {
             - |+
               keep
 
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn keys_stand_in_natural_order() {
-        check(&json!({"a10": 1, "a9": 1, "b": [], "9": {}, "10": [[1, 2], {"x": null}], "A9": true}), expect![[r#"
+        check(
+            &json!({"a10": 1, "a9": 1, "b": [], "9": {}, "10": [[1, 2], {"x": null}], "A9": true}),
+            expect![[r#"
             "9": {}
             "10":
             - - 1
@@ -477,30 +517,37 @@ mod tests {
             a9: 1
             a10: 1
             b: []
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn long_text_folds_at_a_space() {
         let words = "the quick brown fox jumps over the lazy dog ".repeat(3);
-        check(&json!({"long": words.trim_end(), "quoted": format!("{words}: x")}), expect![[r#"
+        check(
+            &json!({"long": words.trim_end(), "quoted": format!("{words}: x")}),
+            expect![[r#"
             long: the quick brown fox jumps over the lazy dog the quick brown fox jumps over the
               lazy dog the quick brown fox jumps over the lazy dog
             quoted: 'the quick brown fox jumps over the lazy dog the quick brown fox jumps over
               the lazy dog the quick brown fox jumps over the lazy dog : x'
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn numbers_are_written_as_go_writes_them() {
-        check(&json!([1, -7, 1.5, 1e-7, 1e21, 18446744073709551615u64, 1234567.5]), expect![[r#"
+        check(
+            &json!([1, -7, 1.5, 1e-7, 1e21, 18446744073709551615u64, 1234567.5]),
+            expect![[r#"
             - 1
             - -7
             - 1.5
             - 1e-07
             - 1e+21
             - 18446744073709551615
-            - 1234567.5
-        "#]]);
+            - 1.2345675e+06
+        "#]],
+        );
     }
 }

@@ -174,21 +174,7 @@ fn time_of_day(text: &str, zoned: bool) -> Option<String> {
 pub(crate) fn old_meaning(text: &str) -> bool {
     let word = matches!(
         text,
-        "y" | "Y"
-            | "yes"
-            | "Yes"
-            | "YES"
-            | "on"
-            | "On"
-            | "ON"
-            | "n"
-            | "N"
-            | "no"
-            | "No"
-            | "NO"
-            | "off"
-            | "Off"
-            | "OFF"
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF"
     );
     word || plain(text) != Resolved::String || is_base_sixty(text)
 }
