@@ -171,7 +171,12 @@ fn add_refuse_rules(transaction: &mut Transaction, config: &Config) {
         Expression::RejectReset,
     ]);
     service_other.push(Expression::RejectUnreachable { code: PORT_UNREACHABLE });
-    let mut outside = destination_outside(config.pod_cidr);
+    // The node's own packets to the egress proxy still seem to leave by the bridge here.
+    let mut outside = vec![
+        Expression::Load { field: Field::DestinationAddress, into: Register::FIRST },
+        Expression::Differ { register: Register::FIRST, value: EGRESS_IP.octets().to_vec() },
+    ];
+    outside.extend(destination_outside(config.pod_cidr));
     outside.push(Expression::RejectUnreachable { code: ADMINISTRATIVELY_PROHIBITED });
     for rule in [&known[..], &local, &service_tcp, &service_other, &outside] {
         transaction.add_rule("refuse", &[], rule);

@@ -319,150 +319,255 @@ mod tests {
 
     #[test]
     fn services_have_their_virtual_address() {
-        check("web.shop.svc.cluster.local.", &expect![[r#"
+        check(
+            "web.shop.svc.cluster.local.",
+            &expect![[r#"
             web.shop.svc.cluster.local. 5 IN A 10.43.0.7
-        "#]]);
-        check("WEB.shop.SVC.cluster.local.", &expect![[r#"
+        "#]],
+        );
+        check(
+            "WEB.shop.SVC.cluster.local.",
+            &expect![[r#"
             WEB.shop.SVC.cluster.local. 5 IN A 10.43.0.7
-        "#]]);
-        check("web.shop.svc.cluster.local. AAAA", &expect![[r#"
+        "#]],
+        );
+        check(
+            "web.shop.svc.cluster.local. AAAA",
+            &expect![[r#"
             no data
-        "#]]);
-        check("nobody.shop.svc.cluster.local.", &expect![[r#"
+        "#]],
+        );
+        check(
+            "nobody.shop.svc.cluster.local.",
+            &expect![[r#"
             NoSuchName
-        "#]]);
-        check("web.other.svc.cluster.local. AAAA", &expect![[r#"
+        "#]],
+        );
+        check(
+            "web.other.svc.cluster.local. AAAA",
+            &expect![[r#"
             NoSuchName
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn headless_services_have_their_ready_endpoints() {
-        check("db.shop.svc.cluster.local.", &expect![[r#"
+        check(
+            "db.shop.svc.cluster.local.",
+            &expect![[r#"
             db.shop.svc.cluster.local. 5 IN A 10.42.0.8
             db.shop.svc.cluster.local. 5 IN A 10.42.0.9
-        "#]]);
-        check("db-0.db.shop.svc.cluster.local.", &expect![[r#"
+        "#]],
+        );
+        check(
+            "db-0.db.shop.svc.cluster.local.",
+            &expect![[r#"
             db-0.db.shop.svc.cluster.local. 5 IN A 10.42.0.9
-        "#]]);
-        check("10-42-0-8.db.shop.svc.cluster.local.", &expect![[r#"
+        "#]],
+        );
+        check(
+            "10-42-0-8.db.shop.svc.cluster.local.",
+            &expect![[r#"
             10-42-0-8.db.shop.svc.cluster.local. 5 IN A 10.42.0.8
-        "#]]);
-        check("db-9.db.shop.svc.cluster.local.", &expect![[r#"
+        "#]],
+        );
+        check(
+            "db-9.db.shop.svc.cluster.local.",
+            &expect![[r#"
             NoSuchName
-        "#]]);
-        check("empty.shop.svc.cluster.local.", &expect![[r#"
+        "#]],
+        );
+        check(
+            "empty.shop.svc.cluster.local.",
+            &expect![[r#"
             NoSuchName
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn ports_are_found_by_srv() {
-        check("_http._tcp.web.shop.svc.cluster.local. SRV", &expect![[r#"
+        check(
+            "_http._tcp.web.shop.svc.cluster.local. SRV",
+            &expect![[r#"
             _http._tcp.web.shop.svc.cluster.local. 5 IN SRV 0 100 80 web.shop.svc.cluster.local.
             additional
             web.shop.svc.cluster.local. 5 IN A 10.43.0.7
-        "#]]);
-        check("web.shop.svc.cluster.local. SRV", &expect![[r#"
+        "#]],
+        );
+        check(
+            "web.shop.svc.cluster.local. SRV",
+            &expect![[r#"
             web.shop.svc.cluster.local. 5 IN SRV 0 50 80 web.shop.svc.cluster.local.
             web.shop.svc.cluster.local. 5 IN SRV 0 50 53 web.shop.svc.cluster.local.
             additional
             web.shop.svc.cluster.local. 5 IN A 10.43.0.7
             web.shop.svc.cluster.local. 5 IN A 10.43.0.7
-        "#]]);
-        check("_sql._tcp.db.shop.svc.cluster.local. SRV", &expect![[r#"
+        "#]],
+        );
+        check(
+            "_sql._tcp.db.shop.svc.cluster.local. SRV",
+            &expect![[r#"
             _sql._tcp.db.shop.svc.cluster.local. 5 IN SRV 0 50 5432 db-0.db.shop.svc.cluster.local.
             _sql._tcp.db.shop.svc.cluster.local. 5 IN SRV 0 50 5432 10-42-0-8.db.shop.svc.cluster.local.
             additional
             db-0.db.shop.svc.cluster.local. 5 IN A 10.42.0.9
             10-42-0-8.db.shop.svc.cluster.local. 5 IN A 10.42.0.8
-        "#]]);
-        check("_http._udp.web.shop.svc.cluster.local. SRV", &expect![[r#"
+        "#]],
+        );
+        check(
+            "_http._udp.web.shop.svc.cluster.local. SRV",
+            &expect![[r#"
             NoSuchName
-        "#]]);
-        check("_http._tcp.web.shop.svc.cluster.local. A", &expect![[r#"
+        "#]],
+        );
+        check(
+            "_http._tcp.web.shop.svc.cluster.local. A",
+            &expect![[r#"
             no data
-        "#]]);
-        check("_tcp.web.shop.svc.cluster.local. A", &expect![[r#"
+        "#]],
+        );
+        check(
+            "_tcp.web.shop.svc.cluster.local. A",
+            &expect![[r#"
             no data
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn external_names_are_aliases() {
-        check("out.shop.svc.cluster.local.", &expect![[r#"
+        check(
+            "out.shop.svc.cluster.local.",
+            &expect![[r#"
             out.shop.svc.cluster.local. 5 IN CNAME example.org.
             look up example.org.
-        "#]]);
-        check("x.out.shop.svc.cluster.local.", &expect![[r#"
+        "#]],
+        );
+        check(
+            "x.out.shop.svc.cluster.local.",
+            &expect![[r#"
             NoSuchName
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn addresses_have_names() {
-        check("7.0.43.10.in-addr.arpa. PTR", &expect![[r#"
+        check(
+            "7.0.43.10.in-addr.arpa. PTR",
+            &expect![[r#"
             7.0.43.10.in-addr.arpa. 5 IN PTR web.shop.svc.cluster.local.
-        "#]]);
-        check("9.0.42.10.in-addr.arpa. PTR", &expect![[r#"
+        "#]],
+        );
+        check(
+            "9.0.42.10.in-addr.arpa. PTR",
+            &expect![[r#"
             9.0.42.10.in-addr.arpa. 5 IN PTR db-0.db.shop.svc.cluster.local.
-        "#]]);
-        check("8.0.42.10.in-addr.arpa. PTR", &expect![[r#"
+        "#]],
+        );
+        check(
+            "8.0.42.10.in-addr.arpa. PTR",
+            &expect![[r#"
             8.0.42.10.in-addr.arpa. 5 IN PTR 10-42-0-8.db.shop.svc.cluster.local.
-        "#]]);
-        check("77.0.42.10.in-addr.arpa. PTR", &expect![[r#"
+        "#]],
+        );
+        check(
+            "77.0.42.10.in-addr.arpa. PTR",
+            &expect![[r#"
             NoSuchName
-        "#]]);
-        check("1.2.0.192.in-addr.arpa. PTR", &expect![[r#"
+        "#]],
+        );
+        check(
+            "1.2.0.192.in-addr.arpa. PTR",
+            &expect![[r#"
             Elsewhere
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn pods_have_dashed_names() {
-        check("10-42-0-8.shop.pod.cluster.local.", &expect![[r#"
+        check(
+            "10-42-0-8.shop.pod.cluster.local.",
+            &expect![[r#"
             10-42-0-8.shop.pod.cluster.local. 5 IN A 10.42.0.8
-        "#]]);
-        check("10-42-0.shop.pod.cluster.local.", &expect![[r#"
+        "#]],
+        );
+        check(
+            "10-42-0.shop.pod.cluster.local.",
+            &expect![[r#"
             NoSuchName
-        "#]]);
-        check("10-42-0-8.nowhere.pod.cluster.local.", &expect![[r#"
+        "#]],
+        );
+        check(
+            "10-42-0-8.nowhere.pod.cluster.local.",
+            &expect![[r#"
             NoSuchName
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn the_zone_describes_itself() {
-        check("cluster.local. SOA", &expect![[r#"
+        check(
+            "cluster.local. SOA",
+            &expect![[r#"
             cluster.local. 5 IN SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 5
-        "#]]);
-        check("cluster.local. NS", &expect![[r#"
+        "#]],
+        );
+        check(
+            "cluster.local. NS",
+            &expect![[r#"
             cluster.local. 5 IN NS ns.dns.cluster.local.
-        "#]]);
-        check("cluster.local.", &expect![[r#"
+        "#]],
+        );
+        check(
+            "cluster.local.",
+            &expect![[r#"
             no data
-        "#]]);
-        check("shop.svc.cluster.local.", &expect![[r#"
+        "#]],
+        );
+        check(
+            "shop.svc.cluster.local.",
+            &expect![[r#"
             no data
-        "#]]);
-        check("nowhere.svc.cluster.local.", &expect![[r#"
+        "#]],
+        );
+        check(
+            "nowhere.svc.cluster.local.",
+            &expect![[r#"
             NoSuchName
-        "#]]);
-        check("dns-version.cluster.local. TXT", &expect![[r#"
+        "#]],
+        );
+        check(
+            "dns-version.cluster.local. TXT",
+            &expect![[r#"
             dns-version.cluster.local. 5 IN TXT 1.1.0
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn other_names_are_elsewhere() {
-        check("example.org.", &expect![[r#"
+        check(
+            "example.org.",
+            &expect![[r#"
             Elsewhere
-        "#]]);
-        check("notcluster.local.", &expect![[r#"
+        "#]],
+        );
+        check(
+            "notcluster.local.",
+            &expect![[r#"
             Elsewhere
-        "#]]);
-        check("example.org.shop.svc.cluster.local.", &expect![[r#"
+        "#]],
+        );
+        check(
+            "example.org.shop.svc.cluster.local.",
+            &expect![[r#"
             NoSuchName
-        "#]]);
+        "#]],
+        );
     }
 }

@@ -2,4 +2,7 @@
 
 mod support;
 
+mod names;
+mod outside;
 mod pods;
+mod services;

@@ -1,13 +1,22 @@
 //! A node in a directory of its own, and sockets inside its pods.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
+use coracle_fake_api::FakeApi;
 use coracle_kernel::netns::NetworkNamespace;
-use coracle_network::{Config, Node, PodNetwork};
+use coracle_network::{Config, Node, PodNetwork, Running, Runtimes, Transport, Upstream};
+use futures::{FutureExt, future::BoxFuture};
+use hickory_proto::{
+    op::Message,
+    rr::{Name, RData, Record, rdata::A},
+};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
 /// Far more than any answer takes, far less than a hang.
 pub const PATIENCE: Duration = Duration::from_secs(3);
@@ -20,8 +29,11 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn start() -> Self {
+        Self::start_with(Config { node_port_bind: None, ..Config::default() })
+    }
+
+    pub fn start_with(config: Config) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let config = Config { node_port_bind: None, ..Config::default() };
         let node = Node::open(directory.path(), config).unwrap();
         Self { node, directory }
     }
@@ -82,4 +94,99 @@ pub fn call(address: SocketAddr) -> String {
 /// [`call`] from inside a pod.
 pub fn call_from(pod: &PodNetwork, ip: Ipv4Addr, port: u16) -> String {
     inside(pod, || call(SocketAddr::from((ip, port))))
+}
+
+/// Returns once `condition` holds, and after how long.
+pub fn eventually(what: &str, condition: impl Fn() -> bool) -> Duration {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    start.elapsed()
+}
+
+/// The room at work against an API of the test's own, with the host's network played by `host`.
+pub struct Engine {
+    pub api: FakeApi,
+    inside: Runtime,
+    outside: Runtime,
+    running: Option<Running>,
+    names: Option<Arc<dyn Upstream>>,
+}
+
+struct OneName;
+
+impl Upstream for OneName {
+    fn exchange(&self, query: Vec<u8>, _: Transport) -> BoxFuture<'static, io::Result<Vec<u8>>> {
+        let query = Message::from_vec(&query).unwrap();
+        let name = query.queries[0].name().clone();
+        let mut answer = Message::response(query.metadata.id, query.metadata.op_code);
+        let known = name == Name::from_ascii("known.example.org.").unwrap();
+        answer.add_answer(Record::from_rdata(name, 20, RData::A(A::new(192, 0, 2, 7))));
+        let answer = if known { Ok(answer.to_vec().unwrap()) } else { Err(io::ErrorKind::TimedOut.into()) };
+        async move { answer }.boxed()
+    }
+}
+
+impl Engine {
+    pub fn start(node: &Node, host: &Node) -> Self {
+        Self::start_inner(node, host, None)
+    }
+
+    /// With a resolver on the host that knows one name, `known.example.org`.
+    pub fn start_with_names(node: &Node, host: &Node) -> Self {
+        Self::start_inner(node, host, Some(Arc::new(OneName)))
+    }
+
+    fn start_inner(node: &Node, host: &Node, names: Option<Arc<dyn Upstream>>) -> Self {
+        let mut engine = Self {
+            api: FakeApi::default(),
+            inside: node.runtime(1).unwrap(),
+            outside: host.runtime(1).unwrap(),
+            running: None,
+            names,
+        };
+        engine.resume(node);
+        engine
+    }
+
+    /// As after a crash: another start over the same namespace and the same API.
+    pub fn resume(&mut self, node: &Node) {
+        self.crash();
+        let _context = self.outside.enter();
+        let runtimes = Runtimes { node: self.inside.handle().clone(), host: self.outside.handle().clone() };
+        let running = match &self.names {
+            Some(names) => node.start_with_upstream(self.api.client(), runtimes, Arc::clone(names)),
+            None => node.start(self.api.client(), runtimes),
+        };
+        self.outside.block_on(async { tokio::time::timeout(PATIENCE, running.ready()).await }).expect("ready");
+        self.running = Some(running);
+    }
+
+    /// All tasks end; the kernel goes on.
+    pub fn crash(&mut self) {
+        if let Some(running) = self.running.take() {
+            self.outside.block_on(running.stop());
+        }
+    }
+
+    pub fn put_service(&self, name: &str, spec: Value) {
+        let metadata = json!({"namespace": "shop", "name": name, "uid": name});
+        self.api.put("/api/v1/services", json!({"metadata": metadata, "spec": spec}));
+    }
+
+    /// The ready endpoints of a service: address and port of each.
+    pub fn put_endpoints(&self, service: &str, protocol: &str, port: u16, ips: &[Ipv4Addr]) {
+        let endpoints: Vec<_> = ips.iter().map(|ip| json!({"addresses": [ip]})).collect();
+        self.api.put(
+            "/apis/discovery.k8s.io/v1/endpointslices",
+            json!({
+                "metadata": {"namespace": "shop", "name": service, "labels": {"kubernetes.io/service-name": service}},
+                "addressType": "IPv4",
+                "ports": [{"name": "main", "port": port, "protocol": protocol}],
+                "endpoints": endpoints,
+            }),
+        );
+    }
 }
