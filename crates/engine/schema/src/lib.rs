@@ -43,7 +43,9 @@
 //! quantity::Quantity::parse(&str) -> Result<Quantity, QuantityError>
 //! ```
 
+pub mod apply;
 pub mod decode;
+pub mod defaults;
 pub mod fields;
 pub mod kinds;
 pub mod patch;

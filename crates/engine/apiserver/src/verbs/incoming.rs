@@ -1,0 +1,104 @@
+//! Objects on their way in: decoded, checked against their type, cleaned of what the client may not say.
+
+use bytes::Bytes;
+use coracle_schema::{Kind, decode, fields};
+use serde_json::Value;
+
+use super::Call;
+use crate::{
+    request::{Request, payload, query::FieldValidation},
+    status::Failure,
+};
+
+/// Decodes a body that should be an object of `kind`.
+pub fn object(request: &Request, kind: &Kind, body: &Bytes, validation: FieldValidation) -> Result<Value, Failure> {
+    if body.is_empty() {
+        return Err(Failure::bad_request("the body of the request was empty"));
+    }
+    let root = Some(kind.schema.root());
+    let decoded = match payload::media_type(&request.headers) {
+        "application/yaml" | "text/yaml" => decode::yaml(body, root),
+        "application/json" | "*/*" => decode::json(body, root),
+        _ => return Err(Failure::unsupported_media_type("application/json, application/yaml")),
+    };
+    let decoded = decoded.map_err(|error| cannot_be_handled(kind, &error.to_string()))?;
+    let mut value = decoded.value;
+    if !value.is_object() {
+        return Err(Failure::bad_request(format!(
+            "the object provided is unrecognized (must be of type {})",
+            kind.kind
+        )));
+    }
+    fill_type(kind, &mut value)?;
+    check_fields(request, kind, &mut value, decoded.strict, validation)?;
+    Ok(value)
+}
+
+/// Refuses values of the wrong type; drops unknown and duplicate fields, or refuses them, or says so.
+pub fn check_fields(
+    request: &Request,
+    kind: &Kind,
+    value: &mut Value,
+    problems: Vec<String>,
+    validation: FieldValidation,
+) -> Result<(), Failure> {
+    if let Some(error) = fields::type_error(kind, value) {
+        return Err(cannot_be_handled(kind, &error));
+    }
+    match validation {
+        FieldValidation::Ignore => {}
+        FieldValidation::Warn => problems.into_iter().for_each(|problem| request.warn(problem)),
+        FieldValidation::Strict if problems.is_empty() => {}
+        FieldValidation::Strict => return Err(Failure::bad_request(fields::strict_message(kind, &problems))),
+    }
+    fields::prune(kind, value);
+    Ok(())
+}
+
+fn cannot_be_handled(kind: &Kind, why: &str) -> Failure {
+    Failure::bad_request(format!("{0} in version {1:?} cannot be handled as a {0}: {why}", kind.kind, kind.version))
+}
+
+/// Fills in `apiVersion` and `kind` where the client left them out, and refuses others than the path's.
+fn fill_type(kind: &Kind, value: &mut Value) -> Result<(), Failure> {
+    let api_version = kind.api_version();
+    let text = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
+    let (given_version, given_kind) = (text("apiVersion"), text("kind"));
+    if !given_kind.is_empty() && given_kind != kind.kind {
+        return Err(Failure::bad_request(format!(
+            "{given_kind} in version {:?} cannot be handled as a {}: no kind {:?} is registered for version {:?} at this path",
+            given_version.rsplit('/').next().unwrap_or_default(),
+            kind.kind,
+            given_kind,
+            given_version
+        )));
+    }
+    if !given_version.is_empty() && given_version != api_version {
+        return Err(Failure::bad_request(format!(
+            "the API version in the data ({given_version}) does not match the expected API version ({api_version})"
+        )));
+    }
+    value["apiVersion"] = api_version.into();
+    value["kind"] = kind.kind.as_ref().into();
+    Ok(())
+}
+
+/// Puts the path's namespace into the object, and refuses another one.
+pub fn fill_namespace(call: &Call<'_>, value: &mut Value) -> Result<(), Failure> {
+    let given = crate::object::namespace(value);
+    let namespace = call.request.info.namespace.as_str();
+    if !call.resource.kind.namespaced {
+        crate::object::set_meta(value, "namespace", None);
+        return Ok(());
+    }
+    if namespace.is_empty() {
+        return Err(Failure::bad_request("an empty namespace may not be set during creation"));
+    }
+    if !given.is_empty() && given != namespace {
+        return Err(Failure::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    crate::object::set_meta(value, "namespace", Some(namespace.into()));
+    Ok(())
+}
