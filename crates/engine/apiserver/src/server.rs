@@ -16,7 +16,7 @@ use crate::{
     authz::Authorizer,
     discovery,
     metrics::Metrics,
-    object,
+    object, openapi,
     registry::Registry,
     status::Failure,
     strategy::service::{Allocator, Cidr},
@@ -82,6 +82,8 @@ pub struct Inner {
     pub metrics: Metrics,
     /// Discovery documents.
     pub discovery: discovery::Cache,
+    /// OpenAPI documents.
+    pub openapi: openapi::Cache,
     /// Ends watches and connections.
     pub shutdown: CancellationToken,
     /// The node agent's socket.
@@ -140,6 +142,7 @@ impl Server {
             services,
             metrics: Metrics::default(),
             discovery: discovery::Cache::default(),
+            openapi: openapi::Cache::default(),
             shutdown: CancellationToken::new(),
             node_socket: options.node_socket,
             dialer: options.dialer,

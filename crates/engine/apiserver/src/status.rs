@@ -1,6 +1,7 @@
 //! What a client is told when a request fails: Kubernetes' `Status`, with upstream's reasons and words,
 //! because clients match on both.
 
+use coracle_schema::validate::FieldError;
 use serde_json::{Map, Value, json};
 
 /// A refused or failed request.
@@ -72,6 +73,12 @@ impl Cause {
 
     fn sentence(&self) -> String {
         if self.field.is_empty() { self.message.clone() } else { format!("{}: {}", self.field, self.message) }
+    }
+}
+
+impl From<&FieldError> for Cause {
+    fn from(error: &FieldError) -> Self {
+        Self { reason: error.reason().into(), message: error.message(), field: error.field.clone() }
     }
 }
 

@@ -50,7 +50,9 @@ pub mod fields;
 pub mod kinds;
 pub mod patch;
 pub mod quantity;
+pub mod strategy;
 pub mod types;
+pub mod validate;
 
 pub use kinds::Kind;
 pub use types::{Schema, Type};

@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use hyper::upgrade::OnUpgrade;
 
 use crate::{
-    discovery, health, metrics,
+    discovery, health, metrics, openapi,
     request::Request,
     response::{self, Answer},
     review,
@@ -104,6 +104,7 @@ async fn path(server: &Server, request: &Arc<Request>, method: &Method) -> Resul
         "version" => Ok(health::version(request)),
         "metrics" => Ok(metrics::answer(server)),
         "api" | "apis" => discovery::answer(server, request),
+        "openapi" => openapi::answer(server, request),
         "openid" | ".well-known" => crate::authn::keys::answer(server, request),
         "" => discovery::paths(server, request),
         _ => Ok(not_found()),

@@ -3,10 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Hold, Strategy};
-use crate::{
-    server::Inner,
-    status::{Cause, Failure},
-};
+use crate::{server::Inner, status::Failure};
 
 const DEFAULT_GRACE_SECONDS: i64 = 30;
 
@@ -43,18 +40,6 @@ impl Strategy for PodStrategy {
         Ok(None)
     }
 
-    fn validate_update(&self, new: &Value, old: &Value) -> Vec<Cause> {
-        let mut allowed = old["spec"].clone();
-        overlay_mutable(&mut allowed, &new["spec"], &old["spec"]);
-        if allowed == new["spec"] {
-            return Vec::new();
-        }
-        vec![Cause::forbidden(
-            "spec",
-            "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
-        )]
-    }
-
     fn grace_seconds(&self, object: &Value, asked: Option<i64>) -> Option<i64> {
         let phase = object["status"]["phase"].as_str().unwrap_or_default();
         let unscheduled = object["spec"]["nodeName"].as_str().unwrap_or_default().is_empty();
@@ -68,49 +53,6 @@ impl Strategy for PodStrategy {
 
     fn returns_deleted(&self) -> bool {
         true
-    }
-}
-
-/// Copies what may change of a pod's spec from `new` into `allowed`.
-fn overlay_mutable(allowed: &mut Value, new: &Value, old: &Value) {
-    for list in ["containers", "initContainers"] {
-        let same_length = new[list].as_array().map(Vec::len) == old[list].as_array().map(Vec::len);
-        let Some(containers) = allowed.get_mut(list).and_then(Value::as_array_mut).filter(|_| same_length) else {
-            continue;
-        };
-        for (container, changed) in containers.iter_mut().zip(new[list].as_array().into_iter().flatten()) {
-            copy_field(container, changed, "image");
-        }
-    }
-    copy_field(allowed, new, "activeDeadlineSeconds");
-    copy_field(allowed, new, "schedulingGates");
-    let added_only = old["tolerations"].as_array().is_none_or(|had| {
-        let have = new["tolerations"].as_array();
-        had.iter().all(|toleration| have.is_some_and(|have| have.contains(toleration)))
-    });
-    if added_only {
-        copy_field(allowed, new, "tolerations");
-    }
-    if old["terminationGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds < 0)
-        && new["terminationGracePeriodSeconds"] == 1
-    {
-        copy_field(allowed, new, "terminationGracePeriodSeconds");
-    }
-    // A gated pod may still be given constraints on where it runs.
-    if old["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
-        copy_field(allowed, new, "nodeSelector");
-        copy_field(allowed, new, "affinity");
-    }
-}
-
-fn copy_field(into: &mut Value, from: &Value, field: &str) {
-    match from.get(field) {
-        Some(value) => into[field] = value.clone(),
-        None => {
-            if let Some(map) = into.as_object_mut() {
-                map.remove(field);
-            }
-        }
     }
 }
 
@@ -149,18 +91,5 @@ mod tests {
             with(json!({"limits": {"cpu": "1", "memory": "1Mi"}, "requests": {"cpu": "500m", "memory": "1Mi"}})),
             "Burstable"
         );
-    }
-
-    #[test]
-    fn only_few_fields_of_a_pod_change() {
-        let old = json!({"spec": {"containers": [{"name": "a", "image": "x"}], "nodeName": "n"}});
-        let with = |path: &str, value: Value| {
-            let mut new = old.clone();
-            *new.pointer_mut(path).unwrap() = value;
-            PodStrategy.validate_update(&new, &old).len()
-        };
-        assert_eq!(with("/spec/containers/0/image", json!("y")), 0);
-        assert_eq!(with("/spec/containers/0/name", json!("b")), 1);
-        assert_eq!(with("/spec/nodeName", json!("m")), 1);
     }
 }

@@ -198,16 +198,6 @@ impl Strategy for ServiceStrategy {
         allocate(server, new, Some(old))
     }
 
-    fn validate_update(&self, new: &Value, old: &Value) -> Vec<Cause> {
-        let (was, is) = (&old["spec"]["clusterIP"], &new["spec"]["clusterIP"]);
-        let had = was.as_str().is_some_and(|ip| !ip.is_empty());
-        if had && was != is && kind(old) != "ExternalName" && kind(new) != "ExternalName" {
-            let detail = "may not change once set";
-            return vec![Cause::invalid("spec.clusterIPs[0]", format!("[{is}]"), detail)];
-        }
-        Vec::new()
-    }
-
     fn deleted(&self, server: &Inner, object: &Value) {
         server.services.release(object);
     }

@@ -9,7 +9,7 @@ use crate::{
     response::Answer,
     status::{Failure, GroupResource},
     verbs::{
-        Call,
+        Call, incoming,
         modify::{Proposal, modify},
     },
 };
@@ -17,9 +17,7 @@ use crate::{
 /// Assigns the pod the path names.
 pub async fn bind(call: &Call<'_>) -> Result<Answer, Failure> {
     let options = WriteOptions::parse(&call.request.query)?;
-    let decoded = coracle_schema::decode::yaml(&call.request.body, None)
-        .map_err(|error| Failure::bad_request(error.to_string()))?;
-    let binding = decoded.value;
+    let binding = incoming::document(call.request, "io.k8s.api.core.v1.Binding")?;
     let node = binding["target"]["name"].as_str().unwrap_or_default();
     if node.is_empty() {
         let cause = crate::status::Cause::required("target.name", "");

@@ -14,6 +14,7 @@ use crate::{
     verbs::{
         Call,
         delete::{DeleteOptions, delete_object},
+        incoming,
     },
 };
 
@@ -21,9 +22,8 @@ const BUDGETS: &str = "/policy/poddisruptionbudgets/";
 
 /// Evicts the pod the path names.
 pub async fn evict(call: &Call<'_>) -> Result<Answer, Failure> {
-    let decoded = coracle_schema::decode::yaml(&call.request.body, None)
-        .map_err(|error| Failure::bad_request(error.to_string()))?;
-    let options = DeleteOptions::from_value(call, &decoded.value["deleteOptions"])?;
+    let document = incoming::document(call.request, "io.k8s.api.policy.v1.Eviction")?;
+    let options = DeleteOptions::from_value(call, &document["deleteOptions"])?;
     let record = call.record()?;
     let pod = object::decode(&record)?;
     if needs_budget(&pod) {

@@ -9,7 +9,7 @@ use crate::{
     response::Answer,
     status::{Cause, Failure},
     verbs::{
-        Call,
+        Call, incoming,
         modify::{Proposal, modify},
         patch::{self, Patch},
     },
@@ -79,8 +79,13 @@ impl Change {
         if request.info.verb == "patch" && !patch::is_apply(request) {
             return Patch::parse(call).map(Self::Patch);
         }
-        let decoded = coracle_schema::decode::yaml(&request.body, None);
-        decoded.map(|decoded| Self::Whole(decoded.value)).map_err(|error| Failure::bad_request(error.to_string()))
+        if patch::is_apply(request) {
+            let decoded = coracle_schema::decode::yaml(&request.body, None);
+            return decoded
+                .map(|decoded| Self::Whole(decoded.value))
+                .map_err(|error| Failure::bad_request(error.to_string()));
+        }
+        incoming::document(request, "io.k8s.api.autoscaling.v1.Scale").map(Self::Whole)
     }
 
     fn apply(&self, call: &Call<'_>, scale: Value) -> Result<Value, Failure> {

@@ -18,16 +18,7 @@ const LONGEST_SECONDS: i64 = 1 << 32;
 
 /// Makes a token for the account the path names.
 pub async fn request(call: &Call<'_>) -> Result<Answer, Failure> {
-    let kind = coracle_schema::kinds::find_kind("authentication.k8s.io", "v1", "TokenRequest");
-    let mut review = match kind {
-        Some(kind) => {
-            incoming::object(call.request, kind, &call.request.body, crate::request::query::FieldValidation::Ignore)?
-        }
-        None => {
-            let decoded = coracle_schema::decode::yaml(&call.request.body, None);
-            decoded.map_err(|error| Failure::bad_request(error.to_string()))?.value
-        }
-    };
+    let mut review = incoming::document(call.request, "io.k8s.api.authentication.v1.TokenRequest")?;
     let account = object::decode(&*call.record()?)?;
     let seconds = review["spec"]["expirationSeconds"].as_i64().unwrap_or(DEFAULT_SECONDS);
     check_duration(call, seconds)?;

@@ -1,7 +1,7 @@
 //! POST to a collection: a new object.
 
 use bytes::Bytes;
-use coracle_schema::{apply, defaults};
+use coracle_schema::{apply, defaults, strategy as shapes, validate};
 use coracle_store::{Change, CommitError, Record};
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -14,8 +14,7 @@ use crate::{
     request::query::WriteOptions,
     response::Answer,
     server::commit_failure,
-    shapes,
-    status::Failure,
+    status::{Cause, Failure},
     strategy::Hold,
 };
 
@@ -131,7 +130,7 @@ fn prepare(call: &Call<'_>, mut value: Value, options: &WriteOptions) -> Result<
     admission::mutate(&attributes, &mut value)?;
     let hold = call.resource.strategy.prepare_create(server, &mut value)?;
     defaults::apply(kind, &mut value);
-    let mut causes = shapes::validate_name(&value);
+    let mut causes: Vec<Cause> = validate::create(kind, &value).iter().map(Cause::from).collect();
     causes.extend(call.resource.strategy.validate_create(&value));
     if !causes.is_empty() {
         return Err(Failure::invalid(&kind.group, &kind.kind, &name, causes));
@@ -141,12 +140,13 @@ fn prepare(call: &Call<'_>, mut value: Value, options: &WriteOptions) -> Result<
         let manager = super::modify::manager(call, options);
         let request = apply::Request {
             kind,
+            live: None,
             manager: &manager,
             subresource: &call.request.info.subresource,
             now: &now,
             force: options.force,
         };
-        value = apply::update(&request, None, value);
+        value = apply::update(&request, value);
     }
     Ok((value, hold))
 }

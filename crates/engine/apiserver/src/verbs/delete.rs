@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 use super::{
-    Call,
+    Call, incoming,
     modify::{is_finished, lost_race},
 };
 use crate::{
     admission::{self, Operation},
     object,
-    request::{payload, query::dry_run},
+    request::query::dry_run,
     response::{self, Answer},
     status::Failure,
 };
@@ -50,10 +50,7 @@ pub enum Propagation {
 impl DeleteOptions {
     /// Reads the options from body and query; the body goes first.
     pub fn parse(call: &Call<'_>) -> Result<Self, Failure> {
-        let body = match call.request.body.is_empty() {
-            true => Value::Null,
-            false => payload::decode(&call.request.json_body()?)?,
-        };
+        let body = incoming::document(call.request, "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions")?;
         Self::from_value(call, &body)
     }
 

@@ -1,27 +1,29 @@
 //! Objects on their way in: decoded, checked against their type, cleaned of what the client may not say.
 
 use bytes::Bytes;
-use coracle_schema::{Kind, decode, fields};
+use coracle_schema::{
+    Kind, Schema, Type,
+    decode::{self, Decoded},
+    fields,
+};
 use serde_json::Value;
 
 use super::Call;
 use crate::{
-    request::{Request, payload, query::FieldValidation},
+    request::{Request, payload, protobuf, query::FieldValidation},
     status::Failure,
 };
+
+/// What client-go writes built-in kinds in.
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// Decodes a body that should be an object of `kind`.
 pub fn object(request: &Request, kind: &Kind, body: &Bytes, validation: FieldValidation) -> Result<Value, Failure> {
     if body.is_empty() {
         return Err(Failure::bad_request("the body of the request was empty"));
     }
-    let root = Some(kind.schema.root());
-    let decoded = match payload::media_type(&request.headers) {
-        "application/yaml" | "text/yaml" => decode::yaml(body, root),
-        "application/json" | "*/*" => decode::json(body, root),
-        _ => return Err(Failure::unsupported_media_type("application/json, application/yaml")),
-    };
-    let decoded = decoded.map_err(|error| cannot_be_handled(kind, &error.to_string()))?;
+    let decoded = decode_body(request, kind.is_builtin(), body, Some(kind.schema.root()))
+        .map_err(|problem| problem.unwrap_or_else(|error| cannot_be_handled(kind, &error)))?;
     let mut value = decoded.value;
     if !value.is_object() {
         return Err(Failure::bad_request(format!(
@@ -32,6 +34,41 @@ pub fn object(request: &Request, kind: &Kind, body: &Bytes, validation: FieldVal
     fill_type(kind, &mut value)?;
     check_fields(request, kind, &mut value, decoded.strict, validation)?;
     Ok(value)
+}
+
+/// Decodes the body in the format its type names. An inner text is what is wrong with the body itself.
+fn decode_body(
+    request: &Request,
+    with_protobuf: bool,
+    body: &Bytes,
+    root: Option<Type<'_>>,
+) -> Result<Decoded, Result<Failure, String>> {
+    let text = |error: &dyn std::fmt::Display| Err(error.to_string());
+    match (payload::media_type(&request.headers), root) {
+        ("application/yaml" | "text/yaml", root) => decode::yaml(body, root).map_err(|error| text(&error)),
+        ("application/json" | "*/*", root) => decode::json(body, root).map_err(|error| text(&error)),
+        (PROTOBUF, Some(root)) if with_protobuf => protobuf::object(body, root)
+            .map(|value| Decoded { value, strict: Vec::new() })
+            .map_err(|error| text(&error)),
+        _ => {
+            let with = if with_protobuf { ", application/vnd.kubernetes.protobuf" } else { "" };
+            Err(Ok(Failure::unsupported_media_type(&format!("application/json, application/yaml{with}"))))
+        }
+    }
+}
+
+/// The body of a request whose bodies are no objects of the resource itself, such as a scale or the options of a deletion.
+/// `definition` is the type's OpenAPI name.
+pub fn document(request: &Request, definition: &str) -> Result<Value, Failure> {
+    if request.body.is_empty() {
+        return Ok(Value::Null);
+    }
+    let schema = Schema::builtin(definition);
+    let decoded = decode_body(request, true, &request.body, schema.as_ref().map(Schema::root));
+    let decoded = decoded.map_err(|problem| {
+        problem.unwrap_or_else(|error| Failure::bad_request(format!("the object provided is unrecognized: {error}")))
+    })?;
+    Ok(decoded.value)
 }
 
 /// Refuses values of the wrong type; drops unknown and duplicate fields, or refuses them, or says so.

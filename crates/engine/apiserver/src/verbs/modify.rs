@@ -1,7 +1,7 @@
 //! A change of an existing object, shared by update, patch and apply: read, change, check, write where nobody else wrote
 //! in between, try again where the client did not mind.
 
-use coracle_schema::{apply, defaults};
+use coracle_schema::{apply, defaults, strategy as shapes, validate};
 use coracle_store::{Change, CommitError, Expect, Record};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -12,7 +12,6 @@ use crate::{
     object,
     request::query::WriteOptions,
     server::commit_failure,
-    shapes,
     status::{Cause, Failure},
     strategy::Hold,
     subresource,
@@ -143,10 +142,6 @@ pub fn lost_race(call: &Call<'_>, error: &CommitError) -> Failure {
     }
 }
 
-/// Metadata that only the server writes.
-const SERVERS_OWN: [&str; 6] =
-    ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "selfLink"];
-
 /// Everything between the client's wish and the store.
 fn prepare(
     call: &Call<'_>,
@@ -165,9 +160,7 @@ fn prepare(
     }
     object::set_meta(&mut value, "name", Some(json!(name)));
     super::incoming::fill_namespace(call, &mut value)?;
-    for field in SERVERS_OWN {
-        object::set_meta(&mut value, field, live["metadata"].get(field).cloned());
-    }
+    object::set_meta(&mut value, "resourceVersion", live["metadata"].get("resourceVersion").cloned());
     let subresource = call.request.info.subresource.as_str();
     let mut hold = None;
     let mut causes = Vec::new();
@@ -182,6 +175,7 @@ fn prepare(
     if subresource.is_empty() {
         hold = call.resource.strategy.prepare_update(call.server, &mut value, live)?;
     }
+    causes.extend(validate::update_at(kind, subresource, &value, live).iter().map(Cause::from));
     if subresource.is_empty() {
         causes.extend(call.resource.strategy.validate_update(&value, live));
     }
@@ -201,12 +195,13 @@ pub fn track(call: &Call<'_>, options: &WriteOptions, live: &Value, value: Value
     let now = object::time(call.server.clock.now());
     let request = apply::Request {
         kind: &call.resource.kind,
+        live: Some(live),
         manager: &manager,
         subresource: &call.request.info.subresource,
         now: &now,
         force: options.force,
     };
-    apply::update(&request, Some(live), value)
+    apply::update(&request, value)
 }
 
 /// Who owns the fields a request writes.

@@ -191,16 +191,18 @@ fn merge(call: &Call<'_>, options: &WriteOptions, live: Option<&Value>, config: 
     let now = object::time(call.server.clock.now());
     let request = apply::Request {
         kind: &call.resource.kind,
+        live,
         manager: &options.field_manager,
         subresource: &call.request.info.subresource,
         now: &now,
         force: options.force,
     };
-    apply::apply(&request, live, &config).map_err(|error| match error {
-        apply::ApplyError::Conflict { message, conflicts } => {
+    apply::apply(&request, config).map_err(|error| match error {
+        apply::ApplyError::Conflicts(conflicts) => {
+            let message = apply::ApplyError::Conflicts(conflicts.clone()).to_string();
             let cause = |conflict: apply::Conflict| Cause {
                 reason: "FieldManagerConflict".into(),
-                message: format!("conflict with {}", conflict.manager),
+                message: conflict.message,
                 field: conflict.field,
             };
             let causes = conflicts.into_iter().map(cause).collect();

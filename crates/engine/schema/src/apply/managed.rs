@@ -70,6 +70,13 @@ impl Managed {
         self.0.iter().position(|entry| entry.manager.is(manager))
     }
 
+    /// Whether an object's entries say the same, whenever that was.
+    pub(crate) fn same_but_times(&self, object: &Value) -> bool {
+        let Ok(other) = Self::read(object) else { return false };
+        let same = |entry: &Entry| other.0.iter().any(|o| o.manager == entry.manager && o.set == entry.set);
+        self.0.len() == other.0.len() && self.0.iter().all(same)
+    }
+
     pub(crate) fn drop_empty(&mut self) {
         self.0.retain(|entry| !entry.set.is_empty());
     }

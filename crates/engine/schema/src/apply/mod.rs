@@ -21,6 +21,8 @@ use walk::{compare, field_set, merge, problems, remove};
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     pub kind: &'a Kind,
+    /// The stored object; `None` when it is being created.
+    pub live: Option<&'a Value>,
     pub manager: &'a str,
     /// Empty for the object itself.
     pub subresource: &'a str,
@@ -34,8 +36,8 @@ pub struct Request<'a> {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ApplyError {
     /// Others own fields that the configuration would change: 409 with these causes.
-    #[error("{message}")]
-    Conflict { message: String, conflicts: Vec<Conflict> },
+    #[error("{}", sentence(.0))]
+    Conflicts(Vec<Conflict>),
     /// 400.
     #[error("{0}")]
     BadRequest(String),
@@ -49,6 +51,8 @@ pub enum ApplyError {
 pub struct Conflict {
     /// As messages name it: `"kubectl" using apps/v1`.
     pub manager: String,
+    /// The cause's message: `conflict with "kubectl" using apps/v1`.
+    pub message: String,
     /// `.spec.replicas`
     pub field: String,
 }
@@ -81,10 +85,10 @@ impl Request<'_> {
 
 /// Applies a configuration. Without a live object the result is the object to create; when the result equals the live object,
 /// nothing need be written.
-pub fn apply(request: &Request<'_>, live: Option<&Value>, config: &Value) -> Result<Value, ApplyError> {
-    check_config(request, config)?;
-    let fresh = empty_object(config);
-    let live = live.unwrap_or(&fresh);
+pub fn apply(request: &Request<'_>, config: Value) -> Result<Value, ApplyError> {
+    check_config(request, &config)?;
+    let fresh = empty_object(&config);
+    let live = request.live.unwrap_or(&fresh);
     let mut managed = Managed::read(live)
         .map_err(|error| ApplyError::BadRequest(format!("failed to decode managed fields: {error}")))?;
     let mut stripped = live.clone();
@@ -93,30 +97,27 @@ pub fn apply(request: &Request<'_>, live: Option<&Value>, config: &Value) -> Res
         let before = Request { manager: BEFORE_FIRST_APPLY, subresource: "", ..*request };
         updated(&before, &empty_object(live), &stripped, &mut managed);
     }
-    let outcome = applied(request, &stripped, config, &managed, request.force);
+    let outcome = applied(request, &stripped, &config, &managed, request.force);
     let (mut object, mut managed) = match outcome {
-        Err(ApplyError::Conflict { message, conflicts }) if request.manager == KUBECTL => {
+        Err(ApplyError::Conflicts(conflicts)) if request.manager == KUBECTL => {
             let owned = last_applied_set(request, &stripped);
             let left: Vec<Conflict> = conflicts.into_iter().filter(|c| !owned.contains(&c.field)).collect();
             if !left.is_empty() {
-                return Err(if owned.is_empty() {
-                    ApplyError::Conflict { message, conflicts: left }
-                } else {
-                    conflict(left)
-                });
+                return Err(ApplyError::Conflicts(left));
             }
-            applied(request, &stripped, config, &managed, true)?
+            applied(request, &stripped, &config, &managed, true)?
         }
         outcome => outcome?,
     };
     if request.manager == KUBECTL {
-        refresh_last_applied(&mut object, config);
+        refresh_last_applied(&mut object, &config);
     }
     let identity = request.identity(Operation::Apply);
     let changed = object != stripped;
     if changed {
         defaults::apply(request.kind, &mut object);
     }
+    let changed = object != stripped;
     if let Some(at) = managed.position(&identity) {
         let entry = &mut managed.0[at];
         entry.set = entry.set.difference(&unowned());
@@ -125,18 +126,21 @@ pub fn apply(request: &Request<'_>, live: Option<&Value>, config: &Value) -> Res
         }
     }
     managed.drop_empty();
+    if object == stripped && request.live.is_some() && managed.same_but_times(live) {
+        return Ok(live.clone());
+    }
     managed.write(&mut object);
     Ok(object)
 }
 
 /// The new object with its managed fields brought up to date, for every write that is not an apply.
-pub fn update(request: &Request<'_>, live: Option<&Value>, new: Value) -> Value {
+pub fn update(request: &Request<'_>, new: Value) -> Value {
     let mut new = new;
     let sent = Managed::read(&new);
     let reset = new["metadata"]["managedFields"] == json!([{}]);
     take_managed_fields(&mut new);
     let fresh = empty_object(&new);
-    let live = live.unwrap_or(&fresh);
+    let live = request.live.unwrap_or(&fresh);
     let kept = || Managed::read(live).unwrap_or_default();
     let mut managed = match sent {
         _ if !request.subresource.is_empty() => kept(),
@@ -213,11 +217,16 @@ fn applied(
     for entry in managed.0.iter_mut().filter(|entry| !entry.manager.is(&manager)) {
         let disputed = entry.set.intersection(&changed);
         let shown = entry.manager.shown();
-        conflicts.extend(disputed.paths().into_iter().map(|field| Conflict { manager: shown.clone(), field }));
+        conflicts.extend(disputed.paths().into_iter().map(|field| Conflict {
+            manager: shown.clone(),
+            message: format!("conflict with {shown}"),
+            field,
+        }));
         entry.set = entry.set.difference(&disputed).difference(&difference.removed);
     }
     if !force && !conflicts.is_empty() {
-        return Err(conflict(conflicts));
+        conflicts.sort_by(|a, b| a.manager.cmp(&b.manager));
+        return Err(ApplyError::Conflicts(conflicts));
     }
     managed.drop_empty();
     Ok((object, managed))
@@ -238,24 +247,21 @@ fn prune(request: &Request<'_>, merged: &Value, managed: &Managed, last: &Set) -
     remove(root, merged, &merged_set.difference(&pruned_set).intersection(&last))
 }
 
-fn conflict(mut conflicts: Vec<Conflict>) -> ApplyError {
-    let message = match &conflicts[..] {
-        [one] => format!("Apply failed with 1 conflict: conflict with {}: {}", one.manager, one.field),
-        _ => {
-            conflicts.sort_by(|a, b| a.manager.cmp(&b.manager));
-            let mut lines = Vec::new();
-            let mut manager = "";
-            for conflict in &conflicts {
-                if conflict.manager != manager {
-                    manager = &conflict.manager;
-                    lines.push(format!("conflicts with {manager}:"));
-                }
-                lines.push(format!("- {}", conflict.field));
-            }
-            format!("Apply failed with {} conflicts: {}", conflicts.len(), lines.join("\n"))
+/// What was refused and whom to ask, in upstream's words.
+fn sentence(conflicts: &[Conflict]) -> String {
+    if let [one] = conflicts {
+        return format!("Apply failed with 1 conflict: {}: {}", one.message, one.field);
+    }
+    let mut lines = Vec::new();
+    let mut manager = "";
+    for conflict in conflicts {
+        if conflict.manager != manager {
+            manager = &conflict.manager;
+            lines.push(format!("conflicts with {manager}:"));
         }
-    };
-    ApplyError::Conflict { message, conflicts }
+        lines.push(format!("- {}", conflict.field));
+    }
+    format!("Apply failed with {} conflicts: {}", conflicts.len(), lines.join("\n"))
 }
 
 fn check_config(request: &Request<'_>, config: &Value) -> Result<(), ApplyError> {

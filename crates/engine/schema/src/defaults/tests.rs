@@ -236,23 +236,26 @@ fn services() {
         ("", "v1", "Service"),
         json!({"spec": {"ports": [{"port": 80}], "selector": {"a": "b"}}}),
         expect![[r#"
-        {
-          "spec": {
-            "internalTrafficPolicy": "Cluster",
-            "ports": [
-              {
-                "port": 80,
-                "protocol": "TCP",
-                "targetPort": 80
+            {
+              "spec": {
+                "internalTrafficPolicy": "Cluster",
+                "ports": [
+                  {
+                    "port": 80,
+                    "protocol": "TCP",
+                    "targetPort": 80
+                  }
+                ],
+                "selector": {
+                  "a": "b"
+                },
+                "sessionAffinity": "None",
+                "type": "ClusterIP"
+              },
+              "status": {
+                "loadBalancer": {}
               }
-            ],
-            "selector": {
-              "a": "b"
-            },
-            "sessionAffinity": "None",
-            "type": "ClusterIP"
-          }
-        }"#]],
+            }"#]],
     );
     check(
         ("", "v1", "Service"),
@@ -277,6 +280,9 @@ fn services() {
                   }
                 },
                 "type": "LoadBalancer"
+              },
+              "status": {
+                "loadBalancer": {}
               }
             }"#]],
     );
