@@ -47,10 +47,12 @@ pub mod apply;
 pub mod decode;
 pub mod defaults;
 pub mod fields;
+pub mod json_path;
 pub mod kinds;
 pub mod patch;
 pub mod quantity;
 pub mod strategy;
+pub mod table;
 pub mod types;
 pub mod validate;
 

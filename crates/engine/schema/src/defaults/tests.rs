@@ -150,83 +150,117 @@ fn workloads() {
         ("apps", "v1", "Deployment"),
         json!({"spec": {"strategy": {"type": "Recreate"}}}),
         expect![[r#"
-        {
-          "spec": {
-            "progressDeadlineSeconds": 600,
-            "replicas": 1,
-            "revisionHistoryLimit": 10,
-            "strategy": {
-              "type": "Recreate"
-            }
-          }
-        }"#]],
+            {
+              "spec": {
+                "progressDeadlineSeconds": 600,
+                "replicas": 1,
+                "revisionHistoryLimit": 10,
+                "strategy": {
+                  "type": "Recreate"
+                },
+                "template": {
+                  "spec": {
+                    "dnsPolicy": "ClusterFirst",
+                    "restartPolicy": "Always",
+                    "schedulerName": "default-scheduler",
+                    "securityContext": {},
+                    "terminationGracePeriodSeconds": 30
+                  }
+                }
+              }
+            }"#]],
     );
     check(
         ("apps", "v1", "StatefulSet"),
         json!({"spec": {}}),
         expect![[r#"
-        {
-          "spec": {
-            "persistentVolumeClaimRetentionPolicy": {
-              "whenDeleted": "Retain",
-              "whenScaled": "Retain"
-            },
-            "podManagementPolicy": "OrderedReady",
-            "replicas": 1,
-            "revisionHistoryLimit": 10,
-            "updateStrategy": {
-              "rollingUpdate": {
-                "partition": 0
-              },
-              "type": "RollingUpdate"
-            }
-          }
-        }"#]],
+            {
+              "spec": {
+                "persistentVolumeClaimRetentionPolicy": {
+                  "whenDeleted": "Retain",
+                  "whenScaled": "Retain"
+                },
+                "podManagementPolicy": "OrderedReady",
+                "replicas": 1,
+                "revisionHistoryLimit": 10,
+                "template": {
+                  "spec": {
+                    "dnsPolicy": "ClusterFirst",
+                    "restartPolicy": "Always",
+                    "schedulerName": "default-scheduler",
+                    "securityContext": {},
+                    "terminationGracePeriodSeconds": 30
+                  }
+                },
+                "updateStrategy": {
+                  "rollingUpdate": {
+                    "partition": 0
+                  },
+                  "type": "RollingUpdate"
+                }
+              }
+            }"#]],
     );
     check(
         ("apps", "v1", "DaemonSet"),
         json!({"spec": {}}),
         expect![[r#"
-        {
-          "spec": {
-            "revisionHistoryLimit": 10,
-            "updateStrategy": {
-              "rollingUpdate": {
-                "maxSurge": 0,
-                "maxUnavailable": 1
-              },
-              "type": "RollingUpdate"
-            }
-          }
-        }"#]],
+            {
+              "spec": {
+                "revisionHistoryLimit": 10,
+                "template": {
+                  "spec": {
+                    "dnsPolicy": "ClusterFirst",
+                    "restartPolicy": "Always",
+                    "schedulerName": "default-scheduler",
+                    "securityContext": {},
+                    "terminationGracePeriodSeconds": 30
+                  }
+                },
+                "updateStrategy": {
+                  "rollingUpdate": {
+                    "maxSurge": 0,
+                    "maxUnavailable": 1
+                  },
+                  "type": "RollingUpdate"
+                }
+              }
+            }"#]],
     );
     check(
         ("batch", "v1", "Job"),
         json!({"spec": {"template": {"metadata": {"labels": {"a": "b"}}}}}),
         expect![[r#"
-        {
-          "metadata": {
-            "labels": {
-              "a": "b"
-            }
-          },
-          "spec": {
-            "backoffLimit": 6,
-            "completionMode": "NonIndexed",
-            "completions": 1,
-            "manualSelector": false,
-            "parallelism": 1,
-            "podReplacementPolicy": "TerminatingOrFailed",
-            "suspend": false,
-            "template": {
+            {
               "metadata": {
                 "labels": {
                   "a": "b"
                 }
+              },
+              "spec": {
+                "backoffLimit": 6,
+                "completionMode": "NonIndexed",
+                "completions": 1,
+                "manualSelector": false,
+                "parallelism": 1,
+                "podReplacementPolicy": "TerminatingOrFailed",
+                "suspend": false,
+                "template": {
+                  "metadata": {
+                    "labels": {
+                      "a": "b"
+                    }
+                  },
+                  "spec": {
+                    "dnsPolicy": "ClusterFirst",
+                    "restartPolicy": "Always",
+                    "schedulerName": "default-scheduler",
+                    "securityContext": {},
+                    "terminationGracePeriodSeconds": 30
+                  }
+                }
               }
-            }
-          }
-        }"#]],
+            }"#]],
     );
 }
 

@@ -76,10 +76,8 @@ fn deployments() {
         kind,
         with(deployment(), "/spec/template", Value::Null),
         expect![[r#"
-        Deployment.apps "x" is invalid: [spec.template.metadata.labels: Invalid value: null: `selector` does not match template `labels`,
-          spec.template.spec.containers: Required value,
-          spec.template.spec.restartPolicy: Required value,
-          spec.template.spec.dnsPolicy: Required value]"#]],
+            Deployment.apps "x" is invalid: [spec.template.metadata.labels: Invalid value: null: `selector` does not match template `labels`,
+              spec.template.spec.containers: Required value]"#]],
     );
     check(
         kind,
