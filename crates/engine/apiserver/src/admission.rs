@@ -1,6 +1,7 @@
 //! What stands between a well-formed request and the store: steps that may change an object, then steps that may refuse
 //! it. One step, one file, one line in [`chain`].
 
+mod escalation;
 mod lifecycle;
 mod limits;
 mod priority;
@@ -83,6 +84,7 @@ pub fn chain() -> Vec<Box<dyn Admission>> {
         Box::new(service_account::ServiceAccount),
         Box::new(priority::Priority),
         Box::new(tolerations::DefaultTolerationSeconds),
+        Box::new(escalation::Escalation),
         Box::new(quota::ResourceQuota),
     ]
 }

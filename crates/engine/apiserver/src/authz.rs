@@ -1,5 +1,11 @@
 //! Who may: the seam between a request and whatever decides about it.
 
+pub mod default_roles;
+pub mod rbac;
+mod stored;
+
+pub use stored::StoredRbac;
+
 use crate::authn::{MASTERS, User};
 
 /// What somebody wants to do.

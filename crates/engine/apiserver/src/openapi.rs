@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use coracle_schema::Kind;
+use coracle_schema::{Kind, openapi};
 use http::{HeaderValue, StatusCode, header};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
@@ -55,6 +55,11 @@ pub fn answer(server: &Server, request: &Request) -> Result<Answer, Failure> {
     let served = server.registry.served();
     let path = request.info.path.trim_matches('/').trim_start_matches("openapi/");
     match path {
+        "v2" => {
+            let kinds: Vec<&Kind> = served.all.iter().map(|resource| &*resource.kind).collect();
+            let document = server.openapi.get(served.generation, path, || openapi::v2(&kinds));
+            Ok(conditional(request, &document))
+        }
         "v3" => {
             let document = server.openapi.get(served.generation, path, || index(&served));
             Ok(conditional(request, &document))
@@ -83,7 +88,7 @@ fn group_document(server: &Server, served: &Served, path: &str) -> Arc<Document>
     server.openapi.get(served.generation, &format!("v3/{path}"), || {
         let group_version = path.split_once('/').map_or(path, |(_, group_version)| group_version);
         let kinds: Vec<&Kind> = served.all.iter().map(|resource| &*resource.kind).collect();
-        document::v3(&kinds, group_version)
+        openapi::v3(&kinds, group_version)
     })
 }
 
@@ -113,26 +118,4 @@ fn conditional(request: &Request, document: &Document) -> Answer {
         answer.headers_mut().insert(header::ETAG, etag);
     }
     answer
-}
-
-/// The paths of a group, with what kubectl looks for in them.
-mod document {
-    use coracle_schema::Kind;
-    use serde_json::{Map, Value, json};
-
-    pub fn v3(kinds: &[&Kind], group_version: &str) -> Value {
-        let mut paths = Map::new();
-        for kind in kinds.iter().filter(|kind| kind.api_version() == group_version) {
-            let root = if kind.group.is_empty() { "/api" } else { "/apis" };
-            let scope = if kind.namespaced { "namespaces/{namespace}/" } else { "" };
-            let path = format!("{root}/{group_version}/{scope}{}/{{name}}", kind.plural);
-            let parameter =
-                |name: &str| json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}});
-            let parameters: Vec<Value> = ["dryRun", "fieldManager", "fieldValidation", "force"].map(parameter).into();
-            let gvk = json!({"group": kind.group, "version": kind.version, "kind": kind.kind});
-            let patch = json!({"parameters": parameters, "x-kubernetes-action": "patch", "x-kubernetes-group-version-kind": gvk});
-            paths.insert(path, json!({"patch": patch}));
-        }
-        json!({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": crate::health::VERSION}, "paths": paths})
-    }
 }
