@@ -38,7 +38,8 @@ impl Admission for LimitRanger {
         for range in ranges(request)? {
             if claim {
                 let asked = Asked { requests: map(&object["spec"]["resources"]["requests"]), limits: Map::new() };
-                limits(&range, "PersistentVolumeClaim").for_each(|limit| check(limit, "PersistentVolumeClaim", &asked, &mut problems));
+                limits(&range, "PersistentVolumeClaim")
+                    .for_each(|limit| check(limit, "PersistentVolumeClaim", &asked, &mut problems));
                 continue;
             }
             for container in containers(&object["spec"]) {
@@ -121,10 +122,13 @@ fn check(limit: &Value, kind: &str, asked: &Asked, problems: &mut Vec<String>) {
         for (what, have) in [("request", asked.requests.get(&name)), ("limit", asked.limits.get(&name))] {
             match (have.and_then(quantity), quantity(&bound)) {
                 (Some(have), Some(least)) if have < least => problems.push(format!(
-                    "minimum {name} usage per {kind} is {}, but {what} is {}", text(&bound), have_text(have_of(asked, what, &name))
+                    "minimum {name} usage per {kind} is {}, but {what} is {}",
+                    text(&bound),
+                    have_text(have_of(asked, what, &name))
                 )),
                 (None, Some(_)) if what == "request" => {
-                    problems.push(format!("minimum {name} usage per {kind} is {}.  No request is specified", text(&bound)));
+                    problems
+                        .push(format!("minimum {name} usage per {kind} is {}.  No request is specified", text(&bound)));
                 }
                 _ => {}
             }
@@ -135,10 +139,13 @@ fn check(limit: &Value, kind: &str, asked: &Asked, problems: &mut Vec<String>) {
         for (what, have) in [("limit", asked.limits.get(&name)), ("request", asked.requests.get(&name))] {
             match (have.and_then(quantity), quantity(&bound)) {
                 (Some(have), Some(most)) if have > most => problems.push(format!(
-                    "maximum {name} usage per {kind} is {}, but {what} is {}", text(&bound), have_text(have_of(asked, what, &name))
+                    "maximum {name} usage per {kind} is {}, but {what} is {}",
+                    text(&bound),
+                    have_text(have_of(asked, what, &name))
                 )),
                 (None, Some(_)) if what == "limit" && !of_claims => {
-                    problems.push(format!("maximum {name} usage per {kind} is {}.  No limit is specified", text(&bound)));
+                    problems
+                        .push(format!("maximum {name} usage per {kind} is {}.  No limit is specified", text(&bound)));
                 }
                 _ => {}
             }
@@ -189,7 +196,10 @@ mod tests {
         fill_in(&mut spec, &json!({"default": {"cpu": "1"}, "defaultRequest": {"cpu": "500m"}}), &mut notes);
         assert_eq!(spec["containers"][0]["resources"], json!({"limits": {"cpu": "1"}, "requests": {"cpu": "500m"}}));
         assert_eq!(spec["containers"][1]["resources"]["limits"]["cpu"], "2");
-        assert_eq!(notes.join("; "), "cpu limit for container a; cpu request for container a; cpu request for container b");
+        assert_eq!(
+            notes.join("; "),
+            "cpu limit for container a; cpu request for container a; cpu request for container b"
+        );
     }
 
     #[test]

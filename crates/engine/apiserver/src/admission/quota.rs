@@ -18,7 +18,9 @@ pub struct ResourceQuota;
 
 /// A write's turn in namespaces with quotas; held until the write is through. `None` where there is no quota.
 pub async fn turn(server: &Inner, namespace: &str) -> Option<OwnedMutexGuard<()>> {
-    if namespace.is_empty() || server.store.snapshot().list(&format!("/core/resourcequotas/{namespace}/")).next().is_none() {
+    if namespace.is_empty()
+        || server.store.snapshot().list(&format!("/core/resourcequotas/{namespace}/")).next().is_none()
+    {
         return None;
     }
     Some(server.quota_turn.clone().lock_owned().await)
@@ -28,7 +30,8 @@ type Usage = BTreeMap<String, Quantity>;
 
 impl Admission for ResourceQuota {
     fn validate(&self, request: &Attributes<'_>, object: &Value) -> Result<(), Failure> {
-        let counts = matches!(request.operation, Operation::Create | Operation::Update) && request.subresource.is_empty();
+        let counts =
+            matches!(request.operation, Operation::Create | Operation::Update) && request.subresource.is_empty();
         if !counts || request.namespace.is_empty() || request.resource.kind.plural == "resourcequotas" {
             return Ok(());
         }
@@ -82,7 +85,12 @@ fn check(request: &Attributes<'_>, quota: &Value, object: &Value) -> Result<(), 
 }
 
 /// A quota on a compute resource makes every container say how much of it it takes.
-fn must_specify(request: &Attributes<'_>, quota: &Value, hard: &[(&String, Quantity)], object: &Value) -> Result<(), Failure> {
+fn must_specify(
+    request: &Attributes<'_>,
+    quota: &Value,
+    hard: &[(&String, Quantity)],
+    object: &Value,
+) -> Result<(), Failure> {
     if !request.is(Operation::Create, "", "pods") || !in_scope(quota, object, request) {
         return Ok(());
     }
@@ -120,7 +128,8 @@ fn quantity(value: &Value) -> Option<Quantity> {
 
 /// Scopes narrow a quota to some pods; other objects are not in any.
 fn in_scope(quota: &Value, object: &Value, request: &Attributes<'_>) -> bool {
-    let scopes: Vec<&str> = quota["spec"]["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let scopes: Vec<&str> =
+        quota["spec"]["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     if scopes.is_empty() {
         return true;
     }
@@ -178,7 +187,7 @@ fn add_pod(usage: &mut Usage, pod: &Value) {
                 };
                 add(format!("{prefix}{name}"));
                 if field == "requests" && matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") {
-                    add(name.clone();
+                    add(name.clone());
                 }
             }
         }

@@ -235,11 +235,17 @@ async fn limits_and_quotas_are_kept() {
     quotas.create(&PostParams::default(), &object(quota)).await.unwrap();
     let pods: Api<Pod> = Api::default_namespaced(client.clone());
     let pod = |name: &str, cpu: &str| -> Pod {
-        let resources = if cpu.is_empty() { json!({}) } else { json!({"requests": {"cpu": cpu}, "limits": {"cpu": cpu}}) };
-        object(json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i", "resources": resources}]}}))
+        let resources =
+            if cpu.is_empty() { json!({}) } else { json!({"requests": {"cpu": cpu}, "limits": {"cpu": cpu}}) };
+        object(
+            json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i", "resources": resources}]}}),
+        )
     };
     let made = pods.create(&PostParams::default(), &pod("a", "")).await.unwrap();
-    assert_eq!(made.spec.unwrap().containers[0].resources.as_ref().unwrap().requests.as_ref().unwrap()["cpu"].0, "400m");
+    assert_eq!(
+        made.spec.unwrap().containers[0].resources.as_ref().unwrap().requests.as_ref().unwrap()["cpu"].0,
+        "400m"
+    );
     assert_eq!(
         refusal(pods.create(&PostParams::default(), &pod("b", "2")).await),
         "403 Forbidden: pods \"b\" is forbidden: [maximum cpu usage per Container is 1, but limit is 2, maximum cpu usage per Container is 1, but request is 2]"
