@@ -14,6 +14,11 @@ use super::{
 /// The condition types this room writes; all others belong to somebody else and stay.
 const OURS: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
 
+/// Whether this room writes conditions of that type.
+pub fn is_ours(kind: &str) -> bool {
+    OURS.contains(&kind)
+}
+
 /// What `state` and `lastState` of containers are called in ids.
 const ID_PREFIX: &str = "coracle://";
 
