@@ -1,1 +1,23 @@
-fn main() {}
+//! The project's own chores.
+
+mod ci;
+mod layers;
+
+use clap::Parser;
+
+/// Chores of the Coracle project.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Chore {
+    /// Everything that must pass before a change lands: format, lints, tests
+    Ci,
+    /// Whether the rooms depend on each other only the way the design says
+    Layers,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Chore::parse() {
+        Chore::Ci => ci::run(),
+        Chore::Layers => layers::check(),
+    }
+}

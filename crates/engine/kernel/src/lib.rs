@@ -1,1 +1,7 @@
 //! The one room that may use unsafe code: thin, safe doors to Linux.
+
+pub mod conntrack;
+pub mod netlink;
+pub mod netns;
+pub mod nftables;
+pub mod rtnetlink;

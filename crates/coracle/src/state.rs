@@ -1,0 +1,100 @@
+//! What a running engine leaves for other commands to find: a lock for as long as it lives, and a file that says where it is.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Write,
+    path::Path,
+};
+
+use anyhow::{Context, bail};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::paths::DataDir;
+
+/// What the engine says of itself in `engine.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EngineState {
+    pub pid: i32,
+    pub version: String,
+    /// Whether everything that was to start has started.
+    pub ready: bool,
+    pub urls: Urls,
+}
+
+/// Where an engine can be reached.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Urls {
+    pub api: String,
+    pub console: String,
+    /// What `git push` takes, with `APP.git` after it; without the token.
+    pub git: String,
+    pub registry: String,
+    pub gateway: String,
+    pub gateway_tls: String,
+}
+
+/// The lock on a data directory; released when it is dropped or its process ends, however it ends.
+pub struct EngineLock(#[expect(dead_code, reason = "held, not read")] Flock<File>);
+
+impl EngineLock {
+    /// Takes the lock, or says who has it.
+    pub fn take(dir: &DataDir) -> anyhow::Result<Self> {
+        let path = dir.lock();
+        let file = open_lock(&path).with_context(|| format!("lock file {}", path.display()))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Self(lock)),
+            Err((_, Errno::EWOULDBLOCK)) => match read(dir) {
+                Some(state) => bail!(
+                    "an engine already runs in {} (process {}). `coracle status` shows it; --data-dir starts another one beside it",
+                    dir.root().display(),
+                    state.pid
+                ),
+                None => bail!("another engine is just starting or stopping in {}", dir.root().display()),
+            },
+            Err((_, errno)) => Err(errno).with_context(|| format!("lock file {}", path.display())),
+        }
+    }
+}
+
+fn open_lock(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).open(path)
+}
+
+/// Whether some process holds the lock.
+pub fn is_running(dir: &DataDir) -> bool {
+    let Ok(file) = OpenOptions::new().write(true).open(dir.lock()) else { return false };
+    matches!(Flock::lock(file, FlockArg::LockExclusiveNonblock), Err((_, Errno::EWOULDBLOCK)))
+}
+
+/// The state of the engine that runs in `dir`, or `None` when none does.
+pub fn running(dir: &DataDir) -> Option<EngineState> {
+    if is_running(dir) { read(dir) } else { None }
+}
+
+fn read(dir: &DataDir) -> Option<EngineState> {
+    serde_json::from_slice(&fs::read(dir.state()).ok()?).ok()
+}
+
+/// Writes the state so that readers see the old one or the new one whole.
+pub fn write(dir: &DataDir, state: &EngineState) -> anyhow::Result<()> {
+    write_whole(&dir.state(), &serde_json::to_vec_pretty(state)?, 0o644)
+}
+
+/// Replaces a file by rename, made durable.
+pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let temporary = path.with_extension("new");
+    let write = || -> std::io::Result<()> {
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(mode).open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().with_context(|| format!("writing {}", path.display()))
+}

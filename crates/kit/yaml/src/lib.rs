@@ -1,0 +1,18 @@
+//! YAML as Kubernetes tools read and write it: an ordered tree that remembers where each node stood, the scalar rules
+//! of the Go libraries those tools use, and their way of writing.
+//!
+//! Reading ([`parse`]) keeps scalars as written and resolves them only when asked ([`Node::to_json`]), because the tools
+//! do so too: `1.0` stays `1.0` through any number of merges and becomes a number at the very end. Writing ([`emit`])
+//! takes JSON, sorts keys in natural order and picks the plainest style that reads back as the same value.
+
+pub mod decode;
+mod emit;
+mod json;
+mod node;
+mod parse;
+mod resolve;
+
+pub use emit::{emit, emit_documents};
+pub use node::{Entry, FileId, Mapping, Mark, Node, Scalar, Style, Value};
+pub use parse::{ParseError, parse, parse_one};
+pub use resolve::Resolved;
