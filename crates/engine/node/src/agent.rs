@@ -42,14 +42,31 @@ impl Pods {
         self.0.lock().values().map(|entry| entry.handle.state.borrow().clone()).collect()
     }
 
-    /// A pod by its name.
+    /// A pod by its name; the youngest, where an older one of that name is still ending.
     pub fn find(&self, namespace: &str, name: &str) -> Option<Handle> {
         let pods = self.0.lock();
         let named = |entry: &&Entry| {
             let metadata = &entry.pod.metadata;
             metadata.namespace.as_deref() == Some(namespace) && metadata.name.as_deref() == Some(name)
         };
-        pods.values().find(named).map(|entry| entry.handle.clone())
+        let age = |entry: &&Entry| entry.pod.metadata.creation_timestamp.clone();
+        pods.values().filter(named).max_by_key(age).map(|entry| entry.handle.clone())
+    }
+
+    /// Gives a pod its task, with the ends of its containers brought to it.
+    #[cfg(test)]
+    pub fn adopt_for_test(&self, context: &Arc<Context>, pod: core::Pod) {
+        let (uid, pod) = (pod.metadata.uid.clone().unwrap_or_default(), Arc::new(pod));
+        let (handle, _) = worker::spawn(context.clone(), pod.clone(), Vec::new());
+        let (mut exits, messages) = (context.runtime.exits(), handle.messages.clone());
+        coracle_tasks::spawn("test-exits", async move {
+            while let Ok((id, exit)) = exits.recv().await {
+                if messages.send(Message::Exit { id, exit }).await.is_err() {
+                    return;
+                }
+            }
+        });
+        self.0.lock().insert(uid, Entry { handle, pod });
     }
 
     fn handle(&self, uid: &str) -> Option<Handle> {

@@ -8,13 +8,15 @@
 //! Everything here runs on the caller's runtime, whose threads are to be in the node's network, so that probes reach pods;
 //! only images are pulled on the host's.
 
-pub mod adapters;
+//ADAPTERS pub mod adapters;
 pub mod agent;
 pub mod api;
 pub mod container;
 pub mod context;
 pub mod doors;
 pub mod effects;
+#[cfg(test)]
+mod fakes;
 pub mod logs;
 pub mod node_object;
 pub mod pod;

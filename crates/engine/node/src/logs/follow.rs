@@ -136,12 +136,13 @@ fn rotated(path: &Path) -> Vec<PathBuf> {
 struct Changes(AsyncFd<OwnedFd>);
 
 impl Changes {
+    #[expect(deprecated, reason = "an owned descriptor stays open and the same, which is all the newer, unsafe constructor asks")]
     fn of(path: &Path) -> io::Result<Self> {
         let fd = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?;
         let directory = path.parent().unwrap_or(Path::new("/"));
         let events = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO;
         inotify::add_watch(&fd, directory, events)?;
-        Ok(Self(AsyncFd::register(fd)?))
+        Ok(Self(AsyncFd::new(fd)?))
     }
 
     async fn wait(&self) -> io::Result<()> {

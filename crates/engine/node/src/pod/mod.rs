@@ -10,4 +10,6 @@ pub mod status;
 pub mod worker;
 
 #[cfg(test)]
+mod lives;
+#[cfg(test)]
 mod scenarios;

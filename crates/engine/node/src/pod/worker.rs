@@ -14,7 +14,7 @@ use super::{
     adopt::{self, adopt},
     decide::{self, Action, ProbeKind, WantedProbe, decide, mark},
     observe::{Observation, observe},
-    state::{Ending, Part, PodState, StopReason},
+    state::{Ended, Ending, Part, PodState, StopReason},
     status,
 };
 use crate::{
@@ -349,7 +349,7 @@ impl Worker {
     fn start(&mut self, name: String, attempt: u32) {
         let (context, pod, sender) = (self.context.clone(), self.state.pod.clone(), self.sender.clone());
         let (Some(container), Some(surroundings)) = (self.state.container_spec(&name), self.surroundings.clone()) else {
-            return;
+            return self.effect(async { Message::Observed(Observation::StartAborted { container: name }) });
         };
         let abort = CancellationToken::new();
         self.aborts.insert(name.clone(), abort.clone());
@@ -419,7 +419,32 @@ impl Worker {
         let number = if kill { SIGKILL } else { named().unwrap_or(SIGTERM) };
         if let Err(error) = self.context.runtime.signal(id, number) {
             tracing::debug!(%error, container, number, "the signal does not reach the container");
+            self.find_end(container, id);
         }
+    }
+
+    /// A container that takes no signal has ended, and perhaps nobody was told.
+    fn find_end(&self, container: &str, id: &str) {
+        let now = self.context.clock.now();
+        let message = match self.context.runtime.list().into_iter().find(|found| found.id == id).map(|found| found.state) {
+            Some(Ok(_)) => return,
+            Some(Err(exit)) => Message::Exit { id: id.to_owned(), exit },
+            None => {
+                let lost = "The container could not be located when the pod was terminated".to_owned();
+                let reason = "ContainerStatusUnknown".to_owned();
+                let ended = Ended {
+                    id: id.to_owned(),
+                    exit_code: 137,
+                    signal: None,
+                    reason,
+                    message: Some(lost),
+                    started_at: None,
+                    finished_at: now,
+                };
+                Message::Observed(Observation::Exited { container: container.to_owned(), ended })
+            }
+        };
+        self.effect(async move { message });
     }
 
     fn tell_back_off(&self, container: &str) {
@@ -492,7 +517,7 @@ impl Worker {
     // Status
 
     fn write_status(&mut self, now: Timestamp) {
-        if self.writing || self.adopting || self.state.vanished || self.write_after.is_some() {
+        if self.writing || self.is_finding_its_way() || self.state.vanished || self.write_after.is_some() {
             return;
         }
         let previous = self.with_conditions_of_others();
@@ -513,6 +538,12 @@ impl Worker {
             let result = context.api.patch_status(pod, patch).await;
             Message::Wrote(result.map(|()| Box::new(status)))
         });
+    }
+
+    /// An adopted pod whose surroundings are not known again yet: what its status says of them still holds.
+    fn is_finding_its_way(&self) -> bool {
+        let unknown = matches!(self.state.sandbox, Part::Absent(_) | Part::Working(_));
+        self.adopting && unknown && self.state.ending.is_none() && !self.state.is_terminal()
     }
 
     /// The last status written, with the conditions other writers have set since.

@@ -5,6 +5,8 @@ mod forward;
 mod logs;
 mod query;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 use std::{convert::Infallible, fs, io, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
