@@ -1,66 +1,156 @@
-//! Who may do what: the question, the answer, and the seam behind which it is decided.
+//! Who may: the seam between a request and whatever decides about it.
 
 pub mod default_roles;
 pub mod rbac;
+mod stored;
 
-/// One request, as an authorizer sees it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Attributes {
-    /// Who asks.
-    pub user: String,
-    /// The groups they are in.
-    pub groups: Vec<String>,
-    /// `get`, `list`, `create` …, or the HTTP method in lower case outside the resources.
-    pub verb: String,
-    /// The API group; empty is the core group.
-    pub api_group: String,
-    /// The resource's plural name.
-    pub resource: String,
-    /// The subresource, or empty.
-    pub subresource: String,
-    /// The namespace, or empty for all of them or none.
-    pub namespace: String,
-    /// The object's name, or empty.
-    pub name: String,
-    /// The URL's path.
-    pub path: String,
-    /// Whether this is about a resource rather than only a path.
+pub use stored::StoredRbac;
+
+use crate::authn::{MASTERS, User};
+
+/// What somebody wants to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Attributes<'a> {
+    /// Who, with their groups.
+    pub user: &'a User,
+    /// `get`, `list`, ...; the lower-case HTTP method for paths.
+    pub verb: &'a str,
+    /// API group, empty for core.
+    pub api_group: &'a str,
+    /// API version.
+    pub api_version: &'a str,
+    /// Plural.
+    pub resource: &'a str,
+    /// Subresource, or empty.
+    pub subresource: &'a str,
+    /// Namespace, or empty for the whole cluster.
+    pub namespace: &'a str,
+    /// Object name, or empty.
+    pub name: &'a str,
+    /// The path, for requests that are about no resource.
+    pub path: &'a str,
+    /// Whether it is about a resource.
     pub resource_request: bool,
 }
 
-/// What was decided, and why.
+impl Attributes<'_> {
+    /// The sentence upstream refuses with.
+    pub fn denial(&self) -> String {
+        let user = &self.user.name;
+        if !self.resource_request {
+            return format!("User {user:?} cannot {} path {:?}", self.verb, self.path);
+        }
+        let resource = match self.subresource {
+            "" => self.resource.to_owned(),
+            subresource => format!("{}/{subresource}", self.resource),
+        };
+        let scope = match self.namespace {
+            "" => "at the cluster scope".to_owned(),
+            namespace => format!("in the namespace {namespace:?}"),
+        };
+        format!("User {user:?} cannot {} resource {resource:?} in API group {:?} {scope}", self.verb, self.api_group)
+    }
+}
+
+/// What an authorizer says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
-    /// Whether it may happen.
-    pub allowed: bool,
-    /// The reason, for people and for SubjectAccessReview; often empty when denied.
-    pub reason: String,
+pub enum Decision {
+    /// Yes.
+    Allow {
+        /// Why, for SubjectAccessReview.
+        reason: String,
+    },
+    /// No, whatever others say.
+    Deny {
+        /// Why.
+        reason: String,
+    },
+    /// Not for this authorizer to say; the same as no when nobody else says yes.
+    NoOpinion {
+        /// Why.
+        reason: String,
+    },
 }
 
-impl Decision {
-    /// It may.
-    pub fn allow(reason: String) -> Self {
-        Self { allowed: true, reason }
-    }
-
-    /// It may not.
-    pub fn deny(reason: String) -> Self {
-        Self { allowed: false, reason }
-    }
+/// One rule of a SelfSubjectRulesReview.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResourceRule {
+    /// Verbs.
+    pub verbs: Vec<String>,
+    /// API groups.
+    pub api_groups: Vec<String>,
+    /// Resources.
+    pub resources: Vec<String>,
+    /// Names; empty for all.
+    pub resource_names: Vec<String>,
 }
 
-/// Decides requests. Must be quick: it is asked on every one.
-pub trait Authorizer: Send + Sync + 'static {
-    /// Whether the request may go on.
-    fn authorize(&self, asked: &Attributes) -> Decision;
+/// One rule about paths.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NonResourceRule {
+    /// Verbs.
+    pub verbs: Vec<String>,
+    /// Paths.
+    pub paths: Vec<String>,
 }
 
-/// Lets everybody do everything; for tests of other things.
-#[derive(Debug, Clone, Copy)]
+/// What a user may do in a namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// About resources.
+    pub resource: Vec<ResourceRule>,
+    /// About paths.
+    pub non_resource: Vec<NonResourceRule>,
+    /// Whether there may be more than these.
+    pub incomplete: bool,
+    /// What could not be found out.
+    pub error: String,
+}
+
+/// Decides who may do what.
+pub trait Authorizer: Send + Sync {
+    /// Whether `attributes` are allowed.
+    fn authorize(&self, attributes: &Attributes<'_>) -> Decision;
+
+    /// What `user` may do in `namespace`.
+    fn rules(&self, user: &User, namespace: &str) -> Rules;
+}
+
+/// Lets everybody do everything: for tests.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct AllowAll;
 
 impl Authorizer for AllowAll {
-    fn authorize(&self, _asked: &Attributes) -> Decision {
-        Decision::allow(String::new())
+    fn authorize(&self, _: &Attributes<'_>) -> Decision {
+        Decision::Allow { reason: String::new() }
+    }
+
+    fn rules(&self, _: &User, _: &str) -> Rules {
+        all_rules()
+    }
+}
+
+/// Lets members of `system:masters` do everything, and asks `inner` about everybody else.
+pub struct MastersOr<A>(pub A);
+
+impl<A: Authorizer> Authorizer for MastersOr<A> {
+    fn authorize(&self, attributes: &Attributes<'_>) -> Decision {
+        if attributes.user.in_group(MASTERS) {
+            return Decision::Allow { reason: String::new() };
+        }
+        self.0.authorize(attributes)
+    }
+
+    fn rules(&self, user: &User, namespace: &str) -> Rules {
+        if user.in_group(MASTERS) { all_rules() } else { self.0.rules(user, namespace) }
+    }
+}
+
+fn all_rules() -> Rules {
+    let any = || vec!["*".to_owned()];
+    Rules {
+        resource: vec![ResourceRule { verbs: any(), api_groups: any(), resources: any(), resource_names: Vec::new() }],
+        non_resource: vec![NonResourceRule { verbs: any(), paths: any() }],
+        ..Rules::default()
     }
 }

@@ -43,12 +43,18 @@
 //! quantity::Quantity::parse(&str) -> Result<Quantity, QuantityError>
 //! ```
 
+pub mod apply;
 pub mod decode;
+pub mod defaults;
 pub mod fields;
+pub mod json_path;
 pub mod kinds;
 pub mod patch;
 pub mod quantity;
+pub mod strategy;
+pub mod table;
 pub mod types;
+pub mod validate;
 
 pub use kinds::Kind;
 pub use types::{Schema, Type};

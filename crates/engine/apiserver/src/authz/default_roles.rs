@@ -287,7 +287,10 @@ mod tests {
     use expect_test::expect;
 
     use super::{super::rbac::Rbac, *};
-    use crate::authz::Attributes;
+    use crate::{
+        authn::User,
+        authz::{Attributes, Decision},
+    };
 
     fn can(user: &str, groups: &[&str], verb: &str, group: &str, resource: &str) -> bool {
         let mut rbac = Rbac::default();
@@ -299,17 +302,21 @@ mod tests {
             &json!({"metadata": {"name": "ann-edits", "namespace": "shop"}, "roleRef": {"kind": "ClusterRole", "name": "edit"},
                 "subjects": [{"kind": "User", "name": "ann"}]}),
         );
-        rbac.authorize(&Attributes {
-            user: user.to_owned(),
-            groups: groups.iter().map(|g| (*g).to_owned()).collect(),
-            verb: verb.to_owned(),
-            api_group: group.to_owned(),
-            resource: resource.to_owned(),
-            namespace: "shop".to_owned(),
+        let user =
+            User { name: user.to_owned(), groups: groups.iter().map(|g| (*g).to_owned()).collect(), ..User::default() };
+        let asked = Attributes {
+            user: &user,
+            verb,
+            api_group: group,
+            api_version: "v1",
+            resource,
+            subresource: "",
+            namespace: "shop",
+            name: "",
+            path: "",
             resource_request: true,
-            ..Attributes::default()
-        })
-        .allowed
+        };
+        matches!(rbac.authorize(&asked), Decision::Allow { .. })
     }
 
     #[test]

@@ -1,0 +1,96 @@
+//! What stands between a well-formed request and the store: steps that may change an object, then steps that may refuse
+//! it. One step, one file, one line in [`chain`].
+
+mod escalation;
+mod lifecycle;
+mod priority;
+mod service_account;
+mod tolerations;
+
+use serde_json::Value;
+
+use crate::{authn::User, registry::Resource, server::Inner, status::Failure};
+
+/// What is being done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// A new object.
+    Create,
+    /// A change.
+    Update,
+    /// A removal.
+    Delete,
+    /// Exec, attach, port-forward, proxy.
+    Connect,
+}
+
+/// A request as admission sees it.
+pub struct Attributes<'a> {
+    /// The server, for what a step looks up.
+    pub server: &'a Inner,
+    /// Who asks.
+    pub user: &'a User,
+    /// What is being done.
+    pub operation: Operation,
+    /// To what.
+    pub resource: &'a Resource,
+    /// To which part of it.
+    pub subresource: &'a str,
+    /// Where.
+    pub namespace: &'a str,
+    /// To which; empty where the server makes up the name.
+    pub name: &'a str,
+    /// The object as it was.
+    pub old: Option<&'a Value>,
+    /// Whether nothing will be written.
+    pub dry_run: bool,
+}
+
+impl Attributes<'_> {
+    /// Whether this is about a core resource itself.
+    pub fn is(&self, operation: Operation, group: &str, plural: &str) -> bool {
+        self.operation == operation
+            && self.subresource.is_empty()
+            && self.resource.kind.plural == plural
+            && self.resource.kind.group == group
+    }
+
+    /// The refusal upstream words like this.
+    pub fn forbidden(&self, why: &str) -> Failure {
+        Failure::forbidden(self.resource.group_resource(), self.name, why)
+    }
+}
+
+/// One step.
+pub trait Admission: Send + Sync {
+    /// Changes the object, or refuses the request.
+    fn mutate(&self, _request: &Attributes<'_>, _object: &mut Value) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Refuses the request. For deletions the object is the one to be deleted.
+    fn validate(&self, _request: &Attributes<'_>, _object: &Value) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// The built-in steps, in upstream's order.
+pub fn chain() -> Vec<Box<dyn Admission>> {
+    vec![
+        Box::new(lifecycle::NamespaceLifecycle),
+        Box::new(service_account::ServiceAccount),
+        Box::new(priority::Priority),
+        Box::new(tolerations::DefaultTolerationSeconds),
+        Box::new(escalation::Escalation),
+    ]
+}
+
+/// Runs all changing steps.
+pub fn mutate(request: &Attributes<'_>, object: &mut Value) -> Result<(), Failure> {
+    request.server.admission.iter().try_for_each(|step| step.mutate(request, object))
+}
+
+/// Runs all refusing steps.
+pub fn validate(request: &Attributes<'_>, object: &Value) -> Result<(), Failure> {
+    request.server.admission.iter().try_for_each(|step| step.validate(request, object))
+}

@@ -1,0 +1,318 @@
+//! Label and field selectors: parsing as upstream's grammar has it, and matching.
+
+use crate::status::Failure;
+
+/// A conjunction of label requirements; empty matches everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LabelSelector(Vec<Requirement>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Requirement {
+    key: String,
+    operator: Operator,
+    values: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operator {
+    In,
+    NotIn,
+    Exists,
+    DoesNotExist,
+    GreaterThan,
+    LessThan,
+}
+
+impl LabelSelector {
+    /// Parses `a=b,c!=d,e in (f,g),h notin (i),j,!k,l>5`.
+    pub fn parse(text: &str) -> Result<Self, Failure> {
+        Parser { rest: text, whole: text }.selector()
+    }
+
+    /// Whether it matches everything.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether labels, looked up by `label`, satisfy all requirements.
+    pub fn matches<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+        self.0.iter().all(|requirement| requirement.matches(label(&requirement.key)))
+    }
+}
+
+impl Requirement {
+    fn matches(&self, value: Option<&str>) -> bool {
+        let listed = |value: &str| self.values.iter().any(|v| v == value);
+        let compare = |value: &str| Some((value.parse::<i64>().ok()?, self.values.first()?.parse::<i64>().ok()?));
+        match self.operator {
+            Operator::In => value.is_some_and(listed),
+            Operator::NotIn => !value.is_some_and(listed),
+            Operator::Exists => value.is_some(),
+            Operator::DoesNotExist => value.is_none(),
+            Operator::GreaterThan => value.and_then(compare).is_some_and(|(have, bound)| have > bound),
+            Operator::LessThan => value.and_then(compare).is_some_and(|(have, bound)| have < bound),
+        }
+    }
+}
+
+struct Parser<'a> {
+    rest: &'a str,
+    whole: &'a str,
+}
+
+impl<'a> Parser<'a> {
+    fn selector(mut self) -> Result<LabelSelector, Failure> {
+        let mut requirements = Vec::new();
+        self.blanks();
+        while !self.rest.is_empty() {
+            requirements.push(self.requirement()?);
+            self.blanks();
+            if self.rest.is_empty() {
+                break;
+            }
+            self.expect(",")?;
+            self.blanks();
+        }
+        requirements.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(LabelSelector(requirements))
+    }
+
+    fn requirement(&mut self) -> Result<Requirement, Failure> {
+        let absent = self.take("!");
+        let key = self.word();
+        check_key(key).map_err(|why| self.wrong(&why))?;
+        let key = key.to_owned();
+        self.blanks();
+        if absent || self.rest.is_empty() || self.rest.starts_with(',') {
+            let operator = if absent { Operator::DoesNotExist } else { Operator::Exists };
+            return Ok(Requirement { key, operator, values: Vec::new() });
+        }
+        let (operator, set) = self.operator()?;
+        self.blanks();
+        let values = if set { self.values()? } else { vec![self.word().to_owned()] };
+        for value in &values {
+            check_value(value).map_err(|why| self.wrong(&why))?;
+        }
+        Ok(Requirement { key, operator, values })
+    }
+
+    fn operator(&mut self) -> Result<(Operator, bool), Failure> {
+        for (token, operator) in [
+            ("==", Operator::In),
+            ("=", Operator::In),
+            ("!=", Operator::NotIn),
+            (">", Operator::GreaterThan),
+            ("<", Operator::LessThan),
+        ] {
+            if self.take(token) {
+                return Ok((operator, false));
+            }
+        }
+        match self.word() {
+            "in" => Ok((Operator::In, true)),
+            "notin" => Ok((Operator::NotIn, true)),
+            other => Err(self.wrong(&format!("found '{other}', expected: in, notin, =, ==, !=, gt, lt"))),
+        }
+    }
+
+    fn values(&mut self) -> Result<Vec<String>, Failure> {
+        self.expect("(")?;
+        let mut values = Vec::new();
+        loop {
+            self.blanks();
+            values.push(self.word().to_owned());
+            self.blanks();
+            if self.take(")") {
+                return Ok(values);
+            }
+            self.expect(",")?;
+        }
+    }
+
+    fn word(&mut self) -> &'a str {
+        let end = self.rest.find(|c: char| c.is_whitespace() || "=!<>(),".contains(c)).unwrap_or(self.rest.len());
+        let (word, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        word
+    }
+
+    fn blanks(&mut self) {
+        self.rest = self.rest.trim_start();
+    }
+
+    fn take(&mut self, token: &str) -> bool {
+        let found = self.rest.strip_prefix(token);
+        self.rest = found.unwrap_or(self.rest);
+        found.is_some()
+    }
+
+    fn expect(&mut self, token: &str) -> Result<(), Failure> {
+        if self.take(token) {
+            return Ok(());
+        }
+        let found: String = self.rest.chars().take(1).collect();
+        Err(self.wrong(&format!("found '{found}', expected: '{token}'")))
+    }
+
+    fn wrong(&self, why: &str) -> Failure {
+        Failure::bad_request(format!("unable to parse requirement: {why} in {:?}", self.whole))
+    }
+}
+
+/// Whether `key` is a qualified name: an optional DNS prefix, a slash, 63 characters.
+pub fn check_key(key: &str) -> Result<(), String> {
+    let (prefix, name) = match key.split_once('/') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, key),
+    };
+    let prefix_ok = prefix.is_none_or(|prefix| {
+        !prefix.is_empty()
+            && prefix.len() <= 253
+            && prefix.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')
+    });
+    if prefix_ok && !name.is_empty() && is_label_text(name) {
+        return Ok(());
+    }
+    Err(format!(
+        "key: Invalid value: {key:?}: name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+    ))
+}
+
+fn check_value(value: &str) -> Result<(), String> {
+    if value.is_empty() || is_label_text(value) {
+        return Ok(());
+    }
+    Err(format!(
+        "values[0][key]: Invalid value: {value:?}: a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+    ))
+}
+
+/// Whether `text` may be a label's value or the name part of its key.
+pub fn is_label_text(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let ends = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
+    bytes.len() <= 63
+        && ends(bytes.first())
+        && ends(bytes.last())
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+}
+
+/// A conjunction of field comparisons; empty matches everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FieldSelector(Vec<FieldTerm>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct FieldTerm {
+    field: String,
+    value: String,
+    equal: bool,
+}
+
+impl FieldSelector {
+    /// Parses `a.b=c,d!=e`. `\` escapes `,`, `=` and itself.
+    pub fn parse(text: &str) -> Result<Self, Failure> {
+        let terms = split_unescaped(text).into_iter().filter(|term| !term.is_empty()).map(parse_term);
+        terms.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether it matches everything.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Refuses fields the kind does not index.
+    pub fn check(&self, known: impl Fn(&str) -> bool) -> Result<(), Failure> {
+        match self.0.iter().find(|term| !known(&term.field)) {
+            Some(term) => Err(Failure::bad_request(format!("field label not supported: {}", term.field))),
+            None => Ok(()),
+        }
+    }
+
+    /// The value that `field` must have, where the selector says so.
+    pub fn required(&self, field: &str) -> Option<&str> {
+        self.0.iter().find(|term| term.equal && term.field == field).map(|term| term.value.as_str())
+    }
+
+    /// Whether the fields, looked up by `field`, satisfy all terms. An absent field is the empty string.
+    pub fn matches<'a>(&self, field: impl Fn(&str) -> Option<&'a str>) -> bool {
+        self.0.iter().all(|term| (field(&term.field).unwrap_or_default() == term.value) == term.equal)
+    }
+}
+
+fn split_unescaped(text: &str) -> Vec<&str> {
+    let mut out = Vec::new();
+    let (mut start, mut escaped) = (0, false);
+    for (at, c) in text.char_indices() {
+        if c == ',' && !escaped {
+            out.push(&text[start..at]);
+            start = at + 1;
+        }
+        escaped = c == '\\' && !escaped;
+    }
+    out.push(&text[start..]);
+    out
+}
+
+fn parse_term(term: &str) -> Result<FieldTerm, Failure> {
+    let invalid = || Failure::bad_request(format!("invalid selector: '{term}'; can't understand '{term}'"));
+    let at = term.find(['=', '!']).ok_or_else(invalid)?;
+    let (field, rest) = term.split_at(at);
+    let (value, equal) = match rest {
+        _ if rest.starts_with("!=") => (&rest[2..], false),
+        _ if rest.starts_with("==") => (&rest[2..], true),
+        _ if rest.starts_with('=') => (&rest[1..], true),
+        _ => return Err(invalid()),
+    };
+    let value = value.replace("\\,", ",").replace("\\=", "=").replace("\\\\", "\\");
+    Ok(FieldTerm { field: field.trim().to_owned(), value, equal })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(selector: &str, labels: &[(&'static str, &'static str)]) -> bool {
+        let lookup = |key: &str| labels.iter().find(|(k, _)| *k == key).map(|(_, v)| *v);
+        LabelSelector::parse(selector).unwrap().matches(lookup)
+    }
+
+    #[test]
+    fn label_selectors_match() {
+        let labels = [("app", "web"), ("tier", "front"), ("n", "7")];
+        for yes in [
+            "",
+            "app=web",
+            "app==web,tier",
+            "app in (db, web)",
+            "app!=db",
+            "x!=y",
+            "!x",
+            "x notin (a)",
+            "n>6",
+            "n<8",
+            " app = web , tier",
+        ] {
+            assert!(matches(yes, &labels), "{yes}");
+        }
+        for no in ["app=db", "x", "!app", "app notin (web,db)", "app in (db)", "n>7", "x=y", "app!=web"] {
+            assert!(!matches(no, &labels), "{no}");
+        }
+        for wrong in ["app in web", "a,,b", "=x", "a=b c", "a in (b", "a=-x"] {
+            assert!(LabelSelector::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn field_selectors_match() {
+        let fields = |key: &str| match key {
+            "metadata.name" => Some("x"),
+            "spec.nodeName" => Some("a,b"),
+            _ => None,
+        };
+        for yes in ["", "metadata.name=x", "metadata.name!=y", "spec.nodeName=a\\,b", "status.phase="] {
+            assert!(FieldSelector::parse(yes).unwrap().matches(fields), "{yes}");
+        }
+        assert!(!FieldSelector::parse("metadata.name==y").unwrap().matches(fields));
+        assert!(FieldSelector::parse("nonsense").is_err());
+    }
+}

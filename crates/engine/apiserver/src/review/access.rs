@@ -1,0 +1,128 @@
+//! SubjectAccessReview and its relatives: what the authorizer says, without doing it.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::{
+    authn::User,
+    authz::{Attributes, Decision},
+    status::{Cause, Failure},
+    verbs::Call,
+};
+
+/// About anybody.
+pub fn subject(call: &Call<'_>, review: &mut Value) -> Result<(), Failure> {
+    let spec = &review["spec"];
+    let user = named_user(spec);
+    if user.name.is_empty() && user.groups.is_empty() {
+        return Err(invalid(
+            call,
+            vec![Cause::required("spec.user", "at least one of user or group must be specified")],
+        ));
+    }
+    review["status"] = decide(call, spec, &user)?;
+    Ok(())
+}
+
+/// About anybody, in one namespace.
+pub fn local_subject(call: &Call<'_>, review: &mut Value) -> Result<(), Failure> {
+    let namespace = &call.request.info.namespace;
+    if review["spec"]["resourceAttributes"]["namespace"] != namespace.as_str() {
+        let cause = Cause::invalid(
+            "spec.resourceAttributes.namespace",
+            &review["spec"]["resourceAttributes"]["namespace"],
+            "must match metadata.namespace",
+        );
+        return Err(invalid(call, vec![cause]));
+    }
+    subject(call, review)
+}
+
+/// About the one who asks.
+pub fn self_subject(call: &Call<'_>, review: &mut Value) -> Result<(), Failure> {
+    review["status"] = decide(call, &review["spec"], &call.request.user)?;
+    Ok(())
+}
+
+/// All that the one who asks may do in a namespace.
+pub fn self_rules(call: &Call<'_>, review: &mut Value) -> Result<(), Failure> {
+    let namespace = review["spec"]["namespace"].as_str().unwrap_or_default();
+    if namespace.is_empty() {
+        return Err(Failure::bad_request("no namespace on request"));
+    }
+    let rules = call.server.authorizer.rules(&call.request.user, namespace);
+    let resource: Vec<Value> = rules
+        .resource
+        .iter()
+        .map(|rule| {
+            let mut shown = json!({"verbs": rule.verbs, "apiGroups": rule.api_groups, "resources": rule.resources});
+            if !rule.resource_names.is_empty() {
+                shown["resourceNames"] = json!(rule.resource_names);
+            }
+            shown
+        })
+        .collect();
+    let non_resource: Vec<Value> =
+        rules.non_resource.iter().map(|rule| json!({"verbs": rule.verbs, "nonResourceURLs": rule.paths})).collect();
+    let mut status =
+        json!({"resourceRules": resource, "nonResourceRules": non_resource, "incomplete": rules.incomplete});
+    if !rules.error.is_empty() {
+        status["evaluationError"] = json!(rules.error);
+    }
+    review["status"] = status;
+    Ok(())
+}
+
+fn named_user(spec: &Value) -> User {
+    let strings = |value: &Value| -> Vec<String> {
+        value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let extra: BTreeMap<String, Vec<String>> =
+        spec["extra"].as_object().into_iter().flatten().map(|(key, value)| (key.clone(), strings(value))).collect();
+    let text = |field: &str| spec[field].as_str().unwrap_or_default().to_owned();
+    User { name: text("user"), uid: text("uid"), groups: strings(&spec["groups"]), extra }
+}
+
+fn decide(call: &Call<'_>, spec: &Value, user: &User) -> Result<Value, Failure> {
+    let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+    if resource.is_object() == path.is_object() {
+        let detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+        return Err(invalid(call, vec![Cause::invalid("spec.resourceAttributes", "{}", detail)]));
+    }
+    let text = |value: &'_ Value, field: &str| -> String { value[field].as_str().unwrap_or_default().to_owned() };
+    let of = if resource.is_object() { resource } else { path };
+    let [verb, group, version, plural, subresource, namespace, name, path_text] =
+        ["verb", "group", "version", "resource", "subresource", "namespace", "name", "path"]
+            .map(|field| text(of, field));
+    let attributes = Attributes {
+        user,
+        verb: &verb,
+        api_group: &group,
+        api_version: &version,
+        resource: &plural,
+        subresource: &subresource,
+        namespace: &namespace,
+        name: &name,
+        path: &path_text,
+        resource_request: resource.is_object(),
+    };
+    let (allowed, denied, reason) = match call.server.authorizer.authorize(&attributes) {
+        Decision::Allow { reason } => (true, false, reason),
+        Decision::Deny { reason } => (false, true, reason),
+        Decision::NoOpinion { reason } => (false, false, reason),
+    };
+    let mut status = json!({"allowed": allowed});
+    if denied {
+        status["denied"] = json!(true);
+    }
+    if !reason.is_empty() {
+        status["reason"] = json!(reason);
+    }
+    Ok(status)
+}
+
+fn invalid(call: &Call<'_>, causes: Vec<Cause>) -> Failure {
+    let kind = &call.resource.kind;
+    Failure::invalid(&kind.group, &kind.kind, "", causes)
+}

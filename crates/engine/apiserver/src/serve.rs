@@ -1,0 +1,136 @@
+//! The way of a request: taken apart, its sender found out and allowed, then handed to what answers it.
+
+pub mod client;
+pub mod listen;
+mod route;
+
+pub use route::not_found;
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method};
+use hyper::upgrade::OnUpgrade;
+
+use crate::{
+    authn::{self, User, impersonation},
+    authz::{Attributes, Decision},
+    request::{Request, accept::Accept, info::RequestInfo, payload, query::Query},
+    response::{self, Answer},
+    server::Server,
+    status::{Failure, GroupResource},
+};
+
+/// Who is at the other end, as far as the connection tells.
+#[derive(Debug, Clone, Default)]
+pub struct Peer {
+    /// The user of a verified client certificate, or of an in-process client.
+    pub user: Option<Arc<User>>,
+}
+
+/// Answers one request.
+pub async fn handle<B>(server: &Server, peer: &Peer, request: http::Request<B>) -> Answer
+where
+    B: http_body::Body<Data = Bytes> + Send,
+{
+    let begun = Instant::now();
+    let (mut parts, body) = request.into_parts();
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    let info = RequestInfo::parse(&parts.method, parts.uri.path(), query.flag("watch"));
+    let upgrade = parts.extensions.remove::<OnUpgrade>();
+    let labels = crate::metrics::Labels::of(&info);
+    let in_flight = server.metrics.begin(&labels);
+    let accept = Accept::negotiate(&parts.headers, &query);
+    // Proxied answers have their own types; whatever the client accepts there is between it and the pod.
+    let accept = if is_connection(&info) { Ok(accept.unwrap_or_default()) } else { accept };
+    let shown = accept.as_ref().copied().unwrap_or_default();
+    let outcome = match accept {
+        Ok(accept) => answer(server, peer, &parts, info, query, accept, body, upgrade).await,
+        Err(failure) if labels.is_api() => Err(failure),
+        Err(_) => answer(server, peer, &parts, info, query, Accept::default(), body, upgrade).await,
+    };
+    let mut answer = outcome.unwrap_or_else(|failure| response::failure(shown, &failure));
+    if !matches!(labels.verb, "watch") {
+        answer = response::compress(&parts.headers, answer).await;
+    }
+    server.metrics.end(in_flight, &labels, answer.status().as_u16(), begun.elapsed());
+    if let Ok(id) = HeaderValue::from_str(&crate::names::uid()) {
+        answer.headers_mut().insert("audit-id", id);
+    }
+    if parts.method == Method::HEAD {
+        *answer.body_mut() = response::whole(Bytes::new());
+    }
+    answer
+}
+
+fn is_connection(info: &RequestInfo) -> bool {
+    matches!(info.subresource.as_str(), "proxy" | "exec" | "attach" | "portforward" | "log")
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of one request, taken apart just once")]
+async fn answer<B>(
+    server: &Server,
+    peer: &Peer,
+    parts: &http::request::Parts,
+    info: RequestInfo,
+    query: Query,
+    accept: Accept,
+    body: B,
+    upgrade: Option<OnUpgrade>,
+) -> Result<Answer, Failure>
+where
+    B: http_body::Body<Data = Bytes> + Send,
+{
+    let user = identify(server, peer, parts, &info)?;
+    authorize(server, &user, &info)?;
+    // Reads have no body, but for deletions' options.
+    let reads = matches!(parts.method, Method::GET | Method::HEAD);
+    let body = if reads && !is_connection(&info) { Bytes::new() } else { payload::read(body).await? };
+    let request = Arc::new(Request::new(info, query, parts.headers.clone(), user, accept, body));
+    let outcome = route::route(server.clone(), request.clone(), parts.method.clone(), upgrade).await;
+    let mut answer = outcome.unwrap_or_else(|failure| response::failure(accept, &failure));
+    response::add_warnings(answer.headers_mut(), request.take_warnings());
+    Ok(answer)
+}
+
+fn identify(
+    server: &Server,
+    peer: &Peer,
+    parts: &http::request::Parts,
+    info: &RequestInfo,
+) -> Result<Arc<User>, Failure> {
+    let found = server.authenticator.authenticate(&parts.headers, peer.user.as_ref())?;
+    match found {
+        Some(user) => impersonation::effective(&parts.headers, user, &*server.authorizer),
+        None if !info.is_resource && authn::open_to_all(&info.path) => Ok(Arc::new(User::anonymous())),
+        None => Err(Failure::unauthorized()),
+    }
+}
+
+fn authorize(server: &Server, user: &User, info: &RequestInfo) -> Result<(), Failure> {
+    if !info.is_resource && authn::open_to_all(&info.path) {
+        return Ok(());
+    }
+    let attributes = Attributes {
+        user,
+        verb: &info.verb,
+        api_group: &info.group,
+        api_version: &info.version,
+        resource: &info.resource,
+        subresource: &info.subresource,
+        namespace: &info.namespace,
+        name: &info.name,
+        path: &info.path,
+        resource_request: info.is_resource,
+    };
+    match server.authorizer.authorize(&attributes) {
+        Decision::Allow { .. } => Ok(()),
+        Decision::Deny { reason } | Decision::NoOpinion { reason } => {
+            let mut why = attributes.denial();
+            if !reason.is_empty() {
+                why = format!("{why}: {reason}");
+            }
+            Err(Failure::forbidden(GroupResource { group: &info.group, resource: &info.resource }, &info.name, &why))
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The server: what it is made of, and the way of a request through it.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use coracle_clock::Clock;
+use coracle_store::{CommitError, Store};
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admission::{self, Admission},
+    authn::{
+        Authenticator, StaticTokens,
+        service_account::{BoundObjects, KeyError, ServiceAccountTokens, Signer},
+    },
+    authz::Authorizer,
+    discovery,
+    metrics::Metrics,
+    object, openapi,
+    registry::Registry,
+    status::Failure,
+    strategy::service::{Allocator, Cidr},
+};
+
+/// How the server reaches pods: their addresses exist only inside the node's network namespace.
+pub trait Dialer: Send + Sync {
+    /// Connects to an address of the pod network.
+    fn dial(&self, address: SocketAddr) -> BoxFuture<'_, std::io::Result<tokio::net::TcpStream>>;
+}
+
+/// What a server needs to be told.
+pub struct Options {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Who may.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// Bearer tokens known beforehand.
+    pub tokens: Arc<StaticTokens>,
+    /// The key service account tokens are signed with, as PKCS#8 on P-256.
+    pub service_account_key: Vec<u8>,
+    /// What these tokens name as their issuer and audience.
+    pub issuer: String,
+    /// The authority that signed the server's certificate, in PEM; what `kube-root-ca.crt` will hold.
+    pub authority_pem: String,
+    /// The node agent's socket.
+    pub node_socket: PathBuf,
+    /// The way to pods.
+    pub dialer: Option<Arc<dyn Dialer>>,
+    /// Virtual addresses of services.
+    pub service_range: Cidr,
+    /// Ports of NodePort services.
+    pub node_ports: std::ops::RangeInclusive<u16>,
+    /// Where clients of the cluster's own `kubernetes` service end up.
+    pub advertise: Option<SocketAddr>,
+}
+
+/// The API server. Cheap to clone.
+#[derive(Clone)]
+pub struct Server(Arc<Inner>);
+
+/// What the clones share.
+pub struct Inner {
+    /// The object log.
+    pub store: Store,
+    /// What is served.
+    pub registry: Registry,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Who asks.
+    pub authenticator: Authenticator,
+    /// Who may.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// What is checked before writes.
+    pub admission: Vec<Box<dyn Admission>>,
+    /// Makes service account tokens.
+    pub signer: Arc<Signer>,
+    /// Checks them.
+    pub service_accounts: Arc<ServiceAccountTokens>,
+    /// Addresses and ports of services.
+    pub services: Arc<Allocator>,
+    /// Figures.
+    pub metrics: Metrics,
+    /// Discovery documents.
+    pub discovery: discovery::Cache,
+    /// OpenAPI documents.
+    pub openapi: openapi::Cache,
+    /// Ends watches and connections.
+    pub shutdown: CancellationToken,
+    /// The node agent's socket.
+    pub node_socket: PathBuf,
+    /// The way to pods.
+    pub dialer: Option<Arc<dyn Dialer>>,
+    /// Where the `kubernetes` service leads.
+    pub advertise: Option<SocketAddr>,
+    /// The first address of the service range, which is the server's own.
+    pub own_address: std::net::Ipv4Addr,
+    /// The authority's certificate.
+    pub authority_pem: String,
+}
+
+impl std::ops::Deref for Server {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+/// Why a server cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The signing key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// What every cluster has could not be written.
+    #[error("cannot write the objects every cluster has: {0}")]
+    Bootstrap(Failure),
+}
+
+impl Server {
+    /// A server over `store`: makes sure of the objects every cluster has, and serves the custom resources defined so
+    /// far. Runs background tasks on the current runtime until [`Server::stop`].
+    pub async fn start(store: Store, options: Options) -> Result<Self, StartError> {
+        let signer = Arc::new(Signer::new(&options.service_account_key, options.issuer)?);
+        let objects = Arc::new(StoredObjects(store.clone()));
+        let service_accounts = Arc::new(ServiceAccountTokens::new(signer.clone(), objects, options.clock.clone()));
+        let services = Arc::new(Allocator::new(options.service_range, options.node_ports));
+        for record in store.snapshot().list("/core/services/") {
+            if let Ok(service) = object::decode(record) {
+                services.adopt(&service);
+            }
+        }
+        let server = Self(Arc::new(Inner {
+            store,
+            registry: Registry::new(),
+            clock: options.clock,
+            authenticator: Authenticator { tokens: options.tokens, others: vec![service_accounts.clone()] },
+            authorizer: options.authorizer,
+            admission: admission::chain(),
+            signer,
+            service_accounts,
+            services,
+            metrics: Metrics::default(),
+            discovery: discovery::Cache::default(),
+            openapi: openapi::Cache::default(),
+            shutdown: CancellationToken::new(),
+            node_socket: options.node_socket,
+            dialer: options.dialer,
+            advertise: options.advertise,
+            own_address: std::net::Ipv4Addr::from(u32::from(options.service_range.network) + 1),
+            authority_pem: options.authority_pem,
+        }));
+        crate::bootstrap::ensure(&server).await.map_err(StartError::Bootstrap)?;
+        crate::crd::start(&server).await;
+        Ok(server)
+    }
+
+    /// Ends all watches and lets connections finish what they are at.
+    pub fn stop(&self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// Bound objects, looked up in the store.
+struct StoredObjects(Store);
+
+impl BoundObjects for StoredObjects {
+    fn uid(&self, resource: &str, namespace: &str, name: &str) -> Option<String> {
+        let record = self.0.get(&format!("/core/{resource}/{namespace}/{name}"))?;
+        Some(record.uid().to_owned())
+    }
+}
+
+/// A commit's failure that is not about its conditions.
+pub fn commit_failure(error: &CommitError) -> Failure {
+    match error {
+        CommitError::Conflict(conflict) => Failure::plain(409, "Conflict", conflict.to_string()),
+        CommitError::Closed => Failure::unavailable("the server is shutting down"),
+        CommitError::Full { .. } => Failure::plain(507, "InsufficientStorage", error.to_string()),
+        CommitError::Invalid { .. } | CommitError::Disk { .. } => Failure::internal(error),
+    }
+}

@@ -1,0 +1,63 @@
+//! Binding: a scheduler's word on which node a pod runs.
+
+use serde_json::{Value, json};
+
+use super::created;
+use crate::{
+    object,
+    request::query::WriteOptions,
+    response::Answer,
+    status::{Failure, GroupResource},
+    verbs::{
+        Call, incoming,
+        modify::{Proposal, modify},
+    },
+};
+
+/// Assigns the pod the path names.
+pub async fn bind(call: &Call<'_>) -> Result<Answer, Failure> {
+    let options = WriteOptions::parse(&call.request.query)?;
+    let binding = incoming::document(call.request, "io.k8s.api.core.v1.Binding")?;
+    let node = binding["target"]["name"].as_str().unwrap_or_default();
+    if node.is_empty() {
+        let cause = crate::status::Cause::required("target.name", "");
+        return Err(Failure::invalid("", "Binding", &call.request.info.name, vec![cause]));
+    }
+    modify(call, &options, |live| Ok(Proposal { value: assign(call, live, &binding, node)?, managed: false })).await?;
+    Ok(created(call))
+}
+
+fn assign(call: &Call<'_>, live: &Value, binding: &Value, node: &str) -> Result<Value, Failure> {
+    let name = &call.request.info.name;
+    let refuse =
+        |why: String| Err(Failure::conflict(GroupResource { group: "", resource: "pods/binding" }, name, &why));
+    let uid = object::meta_text(binding, "uid");
+    if !uid.is_empty() && uid != object::meta_text(live, "uid") {
+        return refuse(format!(
+            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            object::meta_text(live, "uid")
+        ));
+    }
+    if object::is_deleting(live) {
+        return refuse(format!("pod {name} is being deleted, cannot be assigned to a host"));
+    }
+    let assigned = live["spec"]["nodeName"].as_str().unwrap_or_default();
+    if !assigned.is_empty() {
+        return refuse(format!("pod {name} is already assigned to node {assigned:?}"));
+    }
+    if live["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
+        return refuse(format!("pod {name} has non-empty .spec.schedulingGates"));
+    }
+    let mut value = live.clone();
+    value["spec"]["nodeName"] = json!(node);
+    for (key, text) in binding["metadata"]["annotations"].as_object().into_iter().flatten() {
+        value["metadata"]["annotations"][key] = text.clone();
+    }
+    let now = object::time(call.server.clock.now());
+    let scheduled = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now});
+    let mut conditions = live["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    conditions.retain(|condition| condition["type"] != "PodScheduled");
+    conditions.push(scheduled);
+    value["status"]["conditions"] = conditions.into();
+    Ok(value)
+}

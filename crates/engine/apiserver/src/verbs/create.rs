@@ -1,0 +1,152 @@
+//! POST to a collection: a new object.
+
+use bytes::Bytes;
+use coracle_schema::{apply, defaults, strategy as shapes, validate};
+use coracle_store::{Change, CommitError, Record};
+use http::StatusCode;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+use super::{Call, incoming, served_bytes};
+use crate::{
+    admission::{self, Operation},
+    names, object,
+    request::query::WriteOptions,
+    response::Answer,
+    server::commit_failure,
+    status::{Cause, Failure},
+    strategy::Hold,
+};
+
+/// A made-up name that is taken is made up anew so many times.
+const NAME_ATTEMPTS: usize = 8;
+
+/// What a write led to.
+pub enum Written {
+    /// It is in the store.
+    Stored(Arc<Record>),
+    /// It would have been written like this.
+    Dry(Value),
+    /// The object is gone: its last finalizer was removed.
+    Gone(Value),
+    /// There was nothing to change.
+    Unchanged(Arc<Record>),
+}
+
+impl Written {
+    /// The object's bytes as the resource shows them.
+    pub fn bytes(&self, call: &Call<'_>) -> Result<Bytes, Failure> {
+        match self {
+            Self::Stored(record) | Self::Unchanged(record) => served_bytes(call.resource, record),
+            Self::Dry(value) | Self::Gone(value) => Ok(object::encode_plain(value).into()),
+        }
+    }
+}
+
+/// Creates the object in the body.
+pub async fn create(call: &Call<'_>) -> Result<Answer, Failure> {
+    let options = WriteOptions::parse(&call.request.query)?;
+    let body = &call.request.body;
+    let value = incoming::object(call.request, &call.resource.kind, body, options.field_validation)?;
+    let written = create_object(call, value, &options).await?;
+    call.show(StatusCode::CREATED, written.bytes(call)?)
+}
+
+/// Creates an object that is decoded already.
+pub async fn create_object(call: &Call<'_>, mut value: Value, options: &WriteOptions) -> Result<Written, Failure> {
+    if call.resource.terminating {
+        let text = "create not allowed while custom resource definition is terminating";
+        return Err(Failure::plain(405, "MethodNotAllowed", text));
+    }
+    if !object::meta_text(&value, "resourceVersion").is_empty() {
+        return Err(Failure::bad_request("resourceVersion should not be set on objects to be created"));
+    }
+    let in_path = &call.request.info.name;
+    if !in_path.is_empty() && object::name(&value).is_empty() {
+        object::set_meta(&mut value, "name", Some(json!(in_path)));
+    }
+    incoming::fill_namespace(call, &mut value)?;
+    for attempt in 1.. {
+        let mut candidate = value.clone();
+        let made_up = name_it(&mut candidate);
+        match write_new(call, candidate, options).await {
+            Err(failure) if made_up && failure.reason == "AlreadyExists" && attempt < NAME_ATTEMPTS => {}
+            outcome => return outcome,
+        }
+    }
+    unreachable!("the loop ends by its own count")
+}
+
+/// Makes up a name from `generateName`; whether it did.
+fn name_it(value: &mut Value) -> bool {
+    let base = object::meta_text(value, "generateName");
+    if base.is_empty() || !object::name(value).is_empty() {
+        return false;
+    }
+    let name = names::generate(base);
+    object::set_meta(value, "name", Some(json!(name)));
+    true
+}
+
+async fn write_new(call: &Call<'_>, value: Value, options: &WriteOptions) -> Result<Written, Failure> {
+    let (value, hold) = prepare(call, value, options)?;
+    let key = call.resource.key(object::namespace(&value), object::name(&value));
+    let exists = || Failure::already_exists(call.resource.group_resource(), object::name(&value));
+    if call.server.store.get(&key).is_some() {
+        return Err(exists());
+    }
+    if options.dry_run {
+        return Ok(Written::Dry(value));
+    }
+    let stored = call.resource.conversion.to_stored(value.clone());
+    let meta = object::meta(&stored, &call.resource.selectable);
+    let change = Change::create(key, meta, object::encode(&stored));
+    let committed = call.server.store.commit(vec![change]).await.map_err(|error| match error {
+        CommitError::Conflict(_) => exists(),
+        other => commit_failure(&other),
+    })?;
+    if let Some(hold) = hold {
+        hold.keep();
+    }
+    let record = committed.records.into_iter().next().flatten();
+    record.map(Written::Stored).ok_or_else(|| Failure::internal("a write left no record"))
+}
+
+/// Everything between decoding and the store.
+fn prepare(call: &Call<'_>, mut value: Value, options: &WriteOptions) -> Result<(Value, Hold), Failure> {
+    let kind = &*call.resource.kind;
+    let server = call.server;
+    let now = object::time(server.clock.now());
+    let metadata = object::metadata_mut(&mut value);
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
+        metadata.remove(field);
+    }
+    metadata.insert("uid".into(), json!(names::uid()));
+    metadata.insert("creationTimestamp".into(), json!(now));
+    shapes::prepare_create(kind, &mut value);
+    defaults::apply(kind, &mut value);
+    let name = object::name(&value).to_owned();
+    let attributes = call.attributes(Operation::Create, &name, None, options.dry_run);
+    admission::mutate(&attributes, &mut value)?;
+    let hold = call.resource.strategy.prepare_create(server, &mut value)?;
+    defaults::apply(kind, &mut value);
+    let mut causes: Vec<Cause> = validate::create(kind, &value).iter().map(Cause::from).collect();
+    causes.extend(call.resource.strategy.validate_create(&value));
+    if !causes.is_empty() {
+        return Err(Failure::invalid(&kind.group, &kind.kind, &name, causes));
+    }
+    admission::validate(&attributes, &value)?;
+    if call.request.info.verb != "patch" || !super::patch::is_apply(call.request) {
+        let manager = super::modify::manager(call, options);
+        let request = apply::Request {
+            kind,
+            live: None,
+            manager: &manager,
+            subresource: &call.request.info.subresource,
+            now: &now,
+            force: options.force,
+        };
+        value = apply::update(&request, value);
+    }
+    Ok((value, hold))
+}

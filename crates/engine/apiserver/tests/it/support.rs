@@ -1,0 +1,112 @@
+//! A server of one's own, in memory, and on loopback where a test wants to be a client from outside.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use coracle_apiserver::{AllowAll, Cidr, Options, Server, StaticTokens, User, generate_key};
+use coracle_clock::SystemClock;
+use coracle_store::Store;
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use tokio::net::TcpListener;
+
+/// The token of an administrator who comes without a certificate.
+pub const TOKEN: &str = "an-administrators-token";
+
+/// A server with all doors open, over an empty store.
+pub async fn server() -> Server {
+    server_over(Store::in_memory()).await
+}
+
+/// The same over a store of one's own.
+pub async fn server_over(store: Store) -> Server {
+    let options = Options {
+        clock: Arc::new(SystemClock),
+        authorizer: Arc::new(AllowAll),
+        tokens: Arc::new(StaticTokens::new([(TOKEN.to_owned(), User::new("token-admin", ["system:masters"]))])),
+        service_account_key: generate_key().unwrap(),
+        issuer: "https://kubernetes.default.svc.cluster.local".into(),
+        authority_pem: String::new(),
+        node_socket: PathBuf::from("/nonexistent/node.sock"),
+        dialer: None,
+        service_range: Cidr { network: [10, 43, 0, 0].into(), prefix: 16 },
+        node_ports: 30000..=32767,
+        advertise: None,
+    };
+    Server::start(store, options).await.unwrap()
+}
+
+/// A client in the same process.
+pub fn client(server: &Server) -> kube::Client {
+    kube::Client::new(server.client_service(User::engine()), "default")
+}
+
+/// A server on a loopback port, with a kubeconfig for it.
+pub struct Listening {
+    pub server: Server,
+    pub address: SocketAddr,
+    pub kubeconfig: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.server.stop();
+    }
+}
+
+/// Serves `server` over TLS.
+pub async fn listen(server: Server) -> Listening {
+    let authority_key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority_certificate = authority.self_signed(&authority_key).unwrap();
+    let issuer = Issuer::new(authority, authority_key);
+
+    let server_key = KeyPair::generate().unwrap();
+    let mut leaf = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let server_certificate = leaf.signed_by(&server_key, &issuer).unwrap();
+
+    let client_key = KeyPair::generate().unwrap();
+    let mut leaf = CertificateParams::new(Vec::new()).unwrap();
+    leaf.distinguished_name.push(DnType::CommonName, "admin");
+    leaf.distinguished_name.push(DnType::OrganizationName, "system:masters");
+    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let client_certificate = leaf.signed_by(&client_key, &issuer).unwrap();
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority_certificate.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .allow_unauthenticated()
+        .build()
+        .unwrap();
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(
+            vec![server_certificate.der().clone()],
+            rustls::pki_types::PrivateKeyDer::Pkcs8(server_key.serialize_der().into()),
+        )
+        .unwrap();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = server.clone();
+    coracle_tasks::spawn("api-listener", async move { serving.serve_tls(listener, Arc::new(tls)).await });
+
+    let directory = tempfile::tempdir().unwrap();
+    let encode = |text: String| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text);
+    let config = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: t\ncontexts: [{{name: t, context: {{cluster: t, user: t}}}}]\n\
+         clusters: [{{name: t, cluster: {{server: \"https://{address}\", certificate-authority-data: {}}}}}]\n\
+         users: [{{name: t, user: {{client-certificate-data: {}, client-key-data: {}}}}}]\n",
+        encode(authority_certificate.pem()),
+        encode(client_certificate.pem()),
+        encode(client_key.serialize_pem()),
+    );
+    let kubeconfig = directory.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, config).unwrap();
+    Listening { server, address, kubeconfig, _directory: directory }
+}
