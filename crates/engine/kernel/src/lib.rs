@@ -5,3 +5,8 @@ pub mod netlink;
 pub mod netns;
 pub mod nftables;
 pub mod rtnetlink;
+pub mod device_filter;
+pub mod fds;
+pub mod fork;
+pub mod mount;
+pub mod seccomp;
