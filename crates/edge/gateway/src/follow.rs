@@ -56,6 +56,8 @@ impl<K> Default for Collection<K> {
 
 impl<K: ResourceExt> Collection<K> {
     fn take(&mut self, event: watcher::Result<Event<K>>) {
+        // Who set which field is half of an object's size, and nothing to a gateway.
+        let event = event.map(|event| event.modify(|object| object.managed_fields_mut().clear()));
         match event {
             Ok(Event::Init) => self.arriving.clear(),
             Ok(Event::InitApply(object)) => drop(self.arriving.insert(ObjectName::of(&object), object)),

@@ -16,6 +16,15 @@ pub trait Dialer: Send + Sync + 'static {
     fn dial(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<TcpStream>>;
 }
 
+impl<F> Dialer for F
+where
+    F: Fn(SocketAddr) -> BoxFuture<'static, io::Result<TcpStream>> + Send + Sync + 'static,
+{
+    fn dial(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<TcpStream>> {
+        self(address)
+    }
+}
+
 /// Settings with their customary values.
 #[derive(Clone)]
 pub struct Options {
