@@ -43,6 +43,21 @@ fn an_engine_that_starts_again_finds_its_pods() {
 }
 
 #[test]
+fn a_machine_that_was_switched_off_forgets_its_pods() {
+    let cluster = Cluster::start();
+    let before = cluster.node.attach("pod").unwrap();
+    for path in [cluster.node.netns_path(), &before.netns] {
+        coracle_kernel::netns::remove(path).unwrap();
+        std::fs::File::create(path).unwrap();
+    }
+    let again = cluster.open_again();
+    assert_eq!((again.list(), before.netns.exists()), (Vec::new(), false));
+    let after = again.attach("pod").unwrap();
+    assert_ne!(after.ip, before.ip);
+    assert_eq!(again.list(), [after]);
+}
+
+#[test]
 fn a_name_that_is_no_uid_is_refused() {
     let cluster = Cluster::start();
     let errors: Vec<_> =
