@@ -14,7 +14,7 @@ pub struct ContainerSpec {
     /// The caller's own words (pod uid, container name, attempt), given back unchanged on adoption.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// The image as `images().resolve` named it.
+    /// [`crate::Image::id`]: what keeps the image from being collected as garbage.
     pub image: String,
     /// Read-only layers by diff id (`sha256:…`), bottom first, as in [`crate::Image::layers`].
     pub layers: Vec<String>,
@@ -32,7 +32,7 @@ pub struct ContainerSpec {
     /// `procMount: Unmasked`.
     #[serde(default)]
     pub unmasked_proc: bool,
-    /// Below the runtime's own cgroup: `pods/UID/NAME`. Parents are made as needed and removed when empty.
+    /// Below the runtime's own cgroup: `pods/UID/NAME`. Parents are made as needed; see [`crate::Runtime::remove_cgroup`].
     pub cgroup: String,
     #[serde(default)]
     pub resources: Resources,
@@ -120,6 +120,9 @@ pub struct Namespaces {
     pub ipc: Namespace,
     pub uts: Namespace,
     pub pid: Namespace,
+    /// A directory that becomes `/dev/shm`, shared with the other containers of the pod. Without it each has its own.
+    #[serde(default)]
+    pub shm: Option<PathBuf>,
     /// Only where `uts` is [`Namespace::New`]; a sandbox has its name already.
     #[serde(default)]
     pub hostname: Option<String>,

@@ -164,6 +164,9 @@ impl Rig {
         let server = Server::start(Store::in_memory(), api_options(data_dir.join("run/node.sock"))).await.expect("it starts");
         let client = Client::new(server.client_service(User::engine()), "default");
         let kubeconfig = listen(&server, directory.path()).await;
+        let accounts: Api<core::ServiceAccount> = Api::default_namespaced(client.clone());
+        let account: core::ServiceAccount = serde_json::from_value(json!({ "metadata": { "name": "default" } })).expect("an account");
+        accounts.create(&PostParams::default(), &account).await.expect("created");
         let mut rig = Self { client, server, data_dir, kubeconfig, cgroup, parts: None, directory };
         rig.start_engine().await;
         let saved = rig.directory.path().join("saved");
