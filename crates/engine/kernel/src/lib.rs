@@ -9,4 +9,8 @@ pub mod device_filter;
 pub mod fds;
 pub mod fork;
 pub mod mount;
+pub mod netlink;
+pub mod netns;
+pub mod nftables;
+pub mod rtnetlink;
 pub mod seccomp;

@@ -12,8 +12,8 @@ use std::{
 use coracle_kernel::netns::NetworkNamespace;
 use coracle_network::Node;
 use coracle_runtime::{
-    ContainerSpec, ContainerStatus, ExecError, ExecSpec, Image, Namespaces, PullCredentials, PullOptions, Reference, Runtime,
-    SandboxSpec, State, Stats, User,
+    ContainerSpec, ContainerStatus, ExecError, ExecSpec, Image, Namespaces, PullOptions, Reference, Runtime, SandboxSpec, State, Stats, User,
+    registry::Credentials,
 };
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -119,19 +119,23 @@ fn usage(stats: &Stats) -> Usage {
     }
 }
 
-/// The credentials for an image's registry: the one whose name fits best, as `config.json` is read everywhere.
-fn best(credentials: Vec<Credential>, reference: &Reference) -> Option<Credential> {
+/// The credentials for an image's registry, those whose name fits best first, as `config.json` is read everywhere.
+fn fitting(credentials: Vec<Credential>, reference: &Reference) -> Vec<Credentials> {
     let name = reference.name();
-    let bare = |registry: &str| {
-        let registry = registry.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
-        let registry = registry.trim_end_matches("/v1").trim_end_matches("/v2");
-        if registry == "index.docker.io" { "docker.io".to_owned() } else { registry.to_owned() }
-    };
-    let fits = |credential: &Credential| {
-        let registry = bare(&credential.registry);
-        name == registry || name.strip_prefix(&registry).is_some_and(|rest| rest.starts_with('/'))
-    };
-    credentials.into_iter().filter(fits).max_by_key(|credential| bare(&credential.registry).len())
+    let mut fitting: Vec<_> = credentials
+        .into_iter()
+        .map(|credential| (bare(&credential.registry), credential))
+        .filter(|(registry, _)| name == *registry || name.strip_prefix(registry).is_some_and(|rest| rest.starts_with('/')))
+        .collect();
+    fitting.sort_by_key(|(registry, _)| std::cmp::Reverse(registry.len()));
+    fitting.into_iter().map(|(_, own)| Credentials { username: own.username, password: own.password }).collect()
+}
+
+/// A registry without scheme and API version; Docker's own by the name references have.
+fn bare(registry: &str) -> String {
+    let bare = registry.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
+    let bare = bare.trim_end_matches("/v1").trim_end_matches("/v2");
+    if bare == "index.docker.io" { "docker.io".to_owned() } else { bare.to_owned() }
 }
 
 impl PodRuntime for RealRuntime {
@@ -141,16 +145,15 @@ impl PodRuntime for RealRuntime {
     }
 
     fn pull(&self, reference: &str, credentials: Vec<Credential>) -> Effect<ImageInfo> {
-        let (images, parsed) = (self.runtime.images().clone(), Reference::from_str(reference));
-        let pull = async move {
+        let (images, parsed, host) = (self.runtime.images().clone(), Reference::from_str(reference), self.host.clone());
+        Box::pin(async move {
             let reference = parsed.map_err(|error| error.to_string())?;
-            let credentials = best(credentials, &reference)
-                .map(|credential| PullCredentials { username: credential.username, password: credential.password });
-            let options = PullOptions { credentials, ..PullOptions::default() };
-            images.pull(&reference, options).await.map(image_info).map_err(|error| error.to_string())
-        };
-        let task = coracle_tasks::spawn_on(&self.host, "pull", pull);
-        Box::pin(async move { task.await.map_err(|error| error.to_string())? })
+            let options = PullOptions { credentials: fitting(credentials, &reference), ..PullOptions::default() };
+            let inside = host.clone();
+            // On a thread that waits: the future of a pull cannot be moved between threads.
+            let pulled = host.spawn_blocking(move || inside.block_on(images.pull(&reference, options)));
+            pulled.await.map_err(|error| error.to_string())?.map(image_info).map_err(|error| error.to_string())
+        })
     }
 
     fn images(&self) -> Vec<ImageInfo> {
@@ -241,7 +244,7 @@ impl PodRuntime for RealRuntime {
         Box::pin(async move {
             match runtime.exec_capture(&id, &args, timeout, CAPTURE_BYTES).await {
                 Ok(output) => Ok(Captured { code: output.code, output: output.output }),
-                Err(ExecError::Timeout(after)) => Err(ExecFailure::Timeout(after)),
+                Err(ExecError::TimedOut(after)) => Err(ExecFailure::Timeout(after)),
                 Err(error) => Err(ExecFailure::Failed(error.to_string())),
             }
         })
@@ -360,4 +363,31 @@ async fn socket_in(path: PathBuf, ipv4: bool) -> io::Result<TcpSocket> {
         namespace.run(|| if ipv4 { TcpSocket::new_v4() } else { TcpSocket::new_v6() }).map_err(io::Error::other)?
     });
     made.await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr;
+
+    use coracle_runtime::Reference;
+
+    use super::fitting;
+    use crate::doors::Credential;
+
+    #[test]
+    fn the_credential_with_the_longest_fitting_name_comes_first() {
+        let credential = |registry: &str| Credential {
+            registry: registry.to_owned(),
+            username: registry.to_owned(),
+            password: String::new(),
+        };
+        let all = ["https://index.docker.io/v1/", "r.example", "r.example/team", "r.example/te"].map(credential).to_vec();
+        let names = |image: &str| {
+            let reference = Reference::from_str(image).expect("a name");
+            fitting(all.clone(), &reference).into_iter().map(|own| own.username).collect::<Vec<_>>()
+        };
+        assert_eq!(names("r.example/team/web:1"), ["r.example/team", "r.example"]);
+        assert_eq!(names("busybox"), ["https://index.docker.io/v1/"]);
+        assert!(names("other.example/web").is_empty());
+    }
 }

@@ -13,16 +13,17 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 use parking_lot::Mutex;
-use tokio::sync::broadcast;
+use tokio::{sync::broadcast, task::AbortHandle};
 
 use crate::{
     container::{assemble::label, references},
     context::Context,
     doors::Found,
+    effects::clear::remove_data,
     pod::{
         observe::Observation,
         state::PodState,
-        worker::{self, Handle, Message, remove_data},
+        worker::{self, Handle, Message},
     },
 };
 
@@ -34,9 +35,15 @@ struct Entry {
     handle: Handle,
     /// The object as the watch told it last.
     pod: Arc<core::Pod>,
+    task: AbortHandle,
 }
 
 impl Pods {
+    /// Ends the tasks of all pods, and leaves the pods alone.
+    pub fn end_tasks(&self) {
+        self.0.lock().values().for_each(|entry| entry.task.abort());
+    }
+
     /// The states of all pods, as of their last decisions.
     pub fn states(&self) -> Vec<Arc<PodState>> {
         self.0.lock().values().map(|entry| entry.handle.state.borrow().clone()).collect()
@@ -57,7 +64,7 @@ impl Pods {
     #[cfg(test)]
     pub fn adopt_for_test(&self, context: &Arc<Context>, pod: core::Pod) {
         let (uid, pod) = (pod.metadata.uid.clone().unwrap_or_default(), Arc::new(pod));
-        let (handle, _) = worker::spawn(context.clone(), pod.clone(), Vec::new());
+        let (handle, task) = worker::spawn(context.clone(), pod.clone(), Vec::new());
         let (mut exits, messages) = (context.runtime.exits(), handle.messages.clone());
         coracle_tasks::spawn("test-exits", async move {
             while let Ok((id, exit)) = exits.recv().await {
@@ -66,7 +73,7 @@ impl Pods {
                 }
             }
         });
-        self.0.lock().insert(uid, Entry { handle, pod });
+        self.0.lock().insert(uid, Entry { handle, pod, task: task.abort_handle() });
     }
 
     fn handle(&self, uid: &str) -> Option<Handle> {
@@ -148,10 +155,12 @@ impl Agent {
         let of_pod = |found: &Found| found.labels.get(label::POD_UID).is_some_and(|label| *label == uid);
         let found: Vec<_> = self.context.runtime.list().into_iter().filter(of_pod).collect();
         let (handle, task) = worker::spawn(self.context.clone(), pod.clone(), found);
-        self.pods.0.lock().insert(uid.clone(), Entry { handle, pod });
+        self.pods.0.lock().insert(uid.clone(), Entry { handle, pod, task: task.abort_handle() });
         let pods = self.pods.clone();
         coracle_tasks::spawn("pod-end", async move {
-            if let Err(error) = task.await {
+            if let Err(error) = task.await
+                && error.is_panic()
+            {
                 tracing::error!(%error, pod = uid, "the task of a pod has failed");
             }
             pods.0.lock().remove(&uid);

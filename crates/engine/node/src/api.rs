@@ -59,7 +59,7 @@ impl PodRef {
 /// The API server as pods need it.
 pub trait PodApi: Send + Sync + 'static {
     fn patch_status(&self, pod: PodRef, patch: Value) -> Effect<(), ApiError>;
-    /// Removes the object; no error where it is gone already.
+    /// Lets the object go; with finalizers it stays until they are done.
     fn delete(&self, pod: PodRef) -> Effect<(), ApiError>;
     /// A token for a service account, bound to the pod, and when it expires.
     fn token(&self, pod: PodRef, service_account: String, key: TokenKey) -> Effect<(String, Timestamp), ApiError>;
@@ -93,8 +93,8 @@ impl PodApi for KubeApi {
             let params = DeleteParams { grace_period_seconds: Some(0), preconditions, ..DeleteParams::default() };
             match api.delete(&pod.name, &params).await {
                 Ok(_) => Ok(()),
-                // Not there, or another one has its name: this one is gone.
-                Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+                // Another one has its name: this one is gone.
+                Err(kube::Error::Api(status)) if status.code == 409 => Err(ApiError::Gone),
                 Err(error) => Err(error.into()),
             }
         })

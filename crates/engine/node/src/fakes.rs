@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use coracle_clock::SystemClock;
+use coracle_clock::{Clock, SystemClock};
 use coracle_runtime::{ContainerSpec, Namespaces, User};
 use futures::{FutureExt, future::BoxFuture};
 use jiff::Timestamp;
@@ -69,7 +69,7 @@ impl FakeRuntime {
 
     /// Ends a container as if by itself.
     pub fn exit(&self, id: &str, code: i32) {
-        let now = Timestamp::UNIX_EPOCH;
+        let now = SystemClock.now();
         let exit = ExitInfo { code, signal: None, oom_killed: false, started_at: now, finished_at: now };
         if let Some(found) = self.world.lock().containers.get_mut(id) {
             found.state = Err(exit.clone());

@@ -8,7 +8,7 @@
 //! Everything here runs on the caller's runtime, whose threads are to be in the node's network, so that probes reach pods;
 //! only images are pulled on the host's.
 
-//ADAPTERS pub mod adapters;
+pub mod adapters;
 pub mod agent;
 pub mod api;
 pub mod container;

@@ -73,6 +73,7 @@ impl NodeAgent {
 impl Drop for NodeAgent {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
+        self.pods.end_tasks();
     }
 }
 

@@ -1,5 +1,6 @@
 //! The effects a pod's decisions have on the world, each one function from what is asked to what came of it.
 
+pub mod clear;
 pub mod hooks;
 pub mod images;
 pub mod message;

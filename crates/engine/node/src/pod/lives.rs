@@ -49,6 +49,15 @@ async fn delete(handle: &Handle, mut pod: core::Pod) {
     handle.messages.send(Message::Observed(Observation::Spec(Arc::new(pod)))).await.expect("alive");
 }
 
+/// Waits for the API to be told, tells the task that the object is gone, and waits for its end.
+async fn gone(node: &FakeNode, handle: &Handle, task: JoinHandle<()>) {
+    let mut deleted = node.api.deleted.subscribe();
+    let told = deleted.wait_for(|deleted| *deleted);
+    tokio::time::timeout(Duration::from_secs(10), told).await.expect("the API is told").expect("it lives");
+    handle.messages.send(Message::Observed(Observation::Vanished)).await.expect("alive");
+    ended(task).await;
+}
+
 async fn ended(task: JoinHandle<()>) {
     tokio::time::timeout(Duration::from_secs(10), task).await.expect("it ends").expect("it does not panic");
 }
@@ -64,8 +73,7 @@ async fn from_first_sight_to_the_last() {
 
     delete(&handle, pod).await;
     node.api.until(|status| status["phase"] == "Failed").await;
-    ended(task).await;
-    assert!(*node.api.deleted.borrow());
+    gone(&node, &handle, task).await;
     assert!(!node.context.pod_dir("u1").exists());
     assert!(node.network.attached.lock().is_empty());
     expect![[r#"
@@ -112,7 +120,7 @@ async fn a_stubborn_container_is_killed() {
     delete(&handle, pod).await;
     // Ready no more, long before it is gone.
     node.api.until(|status| condition(status, "Ready") == "False").await;
-    ended(task).await;
+    gone(&node, &handle, task).await;
     let signals: Vec<_> = node.runtime.calls().into_iter().filter(|call| call.starts_with("signal")).collect();
     assert_eq!(signals, ["signal u1_a_0 15", "signal u1_a_0 9"]);
     assert_eq!(node.api.status()["containerStatuses"][0]["state"]["terminated"]["exitCode"], 137);
@@ -181,6 +189,12 @@ async fn readiness_follows_its_probe_within_moments() {
     let (_handle, _task) = live(&node, one(json!({ "readinessProbe": probe })));
     let status = node.api.until(|status| status["phase"] == "Running").await;
     assert!(!is_ready(&status));
+    let asked = async {
+        while !node.runtime.calls().iter().any(|call| call.starts_with("capture")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), asked).await.expect("it is probed");
     node.runtime.world.lock().capture_code = 0;
     // Long before the second regular probe.
     node.api.until(is_ready).await;

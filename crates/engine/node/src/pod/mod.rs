@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod decide;
 pub mod observe;
 pub mod qos;
+pub mod signals;
 pub mod state;
 pub mod status;
 pub mod worker;

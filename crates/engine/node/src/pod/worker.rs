@@ -14,6 +14,7 @@ use super::{
     adopt::{self, adopt},
     decide::{self, Action, ProbeKind, WantedProbe, decide, mark},
     observe::{Observation, observe},
+    signals::{SIGKILL, SIGTERM, signal_number},
     state::{Ended, Ending, Part, PodState, StopReason},
     status,
 };
@@ -22,7 +23,12 @@ use crate::{
     container::assemble::label,
     context::Context,
     doors::{ExitInfo, Found},
-    effects::{self, sandbox::Surroundings, start::Started},
+    effects::{
+        self,
+        clear::{persist, remove_data, remove_volumes},
+        sandbox::Surroundings,
+        start::Started,
+    },
     probe::{target::Question, worker as prober},
 };
 
@@ -32,8 +38,6 @@ const QUEUE: usize = 64;
 const MAX_ROUNDS: usize = 50;
 /// After a status that could not be written.
 const WRITE_PAUSE: Duration = Duration::from_secs(1);
-/// After an effect of clearing up that failed.
-const CLEAR_PAUSE: Duration = Duration::from_secs(2);
 
 /// What a pod's task is told.
 #[derive(Debug)]
@@ -171,6 +175,7 @@ impl Worker {
         }
         self.tend_probes();
         if self.refresh_at.is_some_and(|at| at <= now) {
+            self.refresh_at = None;
             self.refresh();
         }
         self.write_status(now);
@@ -294,17 +299,26 @@ impl Worker {
                 persist("removing what is left of the pod", || remove_data(&context, &uid)).await;
                 Message::Observed(Observation::DataRemoved)
             }),
-            Action::Finish => self.effect(async move {
-                match context.api.delete(PodRef::of(&pod)).await {
-                    Ok(()) => Message::Observed(Observation::Vanished),
-                    Err(error) => {
-                        tracing::warn!(%error, pod = uid, "the pod is not removed from the API");
-                        tokio::time::sleep(WRITE_PAUSE).await;
-                        Message::Observed(Observation::FinishFailed)
-                    }
-                }
-            }),
+            Action::Finish => self.finish(),
         }
+    }
+
+    /// Lets the API forget the pod. That it has is told by the watch: finalizers may hold it for as long as they like.
+    fn finish(&self) {
+        let (context, pod, sender) = (self.context.clone(), PodRef::of(&self.state.pod), self.sender.clone());
+        coracle_tasks::spawn("pod-effect", async move {
+            let observation = match context.api.delete(pod.clone()).await {
+                Ok(()) => return,
+                Err(ApiError::Gone) => Observation::Vanished,
+                Err(error) => {
+                    tracing::warn!(%error, pod = pod.name, "the pod is not removed from the API");
+                    tokio::time::sleep(WRITE_PAUSE).await;
+                    Observation::FinishFailed
+                }
+            };
+            // The task may have ended: then nobody needs to know.
+            let _ = sender.send(Message::Observed(observation)).await;
+        });
     }
 
     fn prepare_volumes(&mut self) {
@@ -331,7 +345,6 @@ impl Worker {
             return;
         }
         self.refreshing = true;
-        self.refresh_at = None;
         let (context, pod) = (self.context.clone(), self.state.pod.clone());
         self.effect(async move {
             match effects::volumes::prepare(&context, &pod).await {
@@ -577,34 +590,6 @@ async fn sleep(duration: Option<Duration>) {
     }
 }
 
-/// Tries until it works: what is left behind would never be cleared up otherwise.
-async fn persist<F: Future<Output = Result<(), String>>>(what: &'static str, mut attempt: impl FnMut() -> F) {
-    while let Err(error) = attempt().await {
-        tracing::warn!(error, "{what} failed; trying again");
-        tokio::time::sleep(CLEAR_PAUSE).await;
-    }
-}
-
-async fn remove_volumes(directory: PathBuf) -> Result<(), String> {
-    let removed = tokio::task::spawn_blocking(move || crate::volumes::directories::remove_all(&directory)).await;
-    removed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
-}
-
-/// Removes records, logs and directories of a pod whose containers have ended (or are to end now).
-pub async fn remove_data(context: &Context, uid: &str) -> Result<(), String> {
-    let of_pod = |found: &Found| found.labels.get(label::POD_UID).is_some_and(|label| label == uid);
-    for found in context.runtime.list().into_iter().filter(of_pod) {
-        context.runtime.remove(&found.id).await?;
-    }
-    context.runtime.remove_pod_group(uid).await?;
-    let directory = context.pod_dir(uid);
-    let removed = tokio::task::spawn_blocking(move || {
-        crate::volumes::directories::remove_all(&directory)?;
-        crate::volumes::directories::remove_tree(&directory)
-    });
-    removed.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
-}
-
 fn stop_text(container: &str, reason: &StopReason) -> String {
     match reason {
         StopReason::PodEnds => format!("Stopping container {container}"),
@@ -612,41 +597,5 @@ fn stop_text(container: &str, reason: &StopReason) -> String {
         StopReason::StartupFailed => format!("Container {container} failed startup probe, will be restarted"),
         StopReason::DefinitionChanged => format!("Container {container} definition changed, will be restarted"),
         StopReason::PostStartFailed => "FailedPostStartHook".to_owned(),
-    }
-}
-
-const SIGKILL: i32 = 9;
-const SIGTERM: i32 = 15;
-
-/// A signal by name, with or without `SIG`, or by number.
-fn signal_number(name: &str) -> Option<i32> {
-    const NAMES: [&str; 31] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
-        "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
-        "PWR", "SYS",
-    ];
-    if let Ok(number) = name.parse() {
-        return Some(number);
-    }
-    let upper = name.to_uppercase();
-    let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let realtime = |text: &str, base: i32, sign: i32| text.parse::<i32>().ok().map(|offset| base + sign * offset);
-    if let Some(offset) = bare.strip_prefix("RTMIN") {
-        return if offset.is_empty() { Some(34) } else { realtime(offset.trim_start_matches('+'), 34, 1) };
-    }
-    if let Some(offset) = bare.strip_prefix("RTMAX") {
-        return if offset.is_empty() { Some(64) } else { realtime(offset.trim_start_matches('-'), 64, -1) };
-    }
-    NAMES.iter().position(|found| *found == bare).and_then(|index| i32::try_from(index + 1).ok())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::signal_number;
-
-    #[test]
-    fn signals_have_names_and_numbers() {
-        let numbers = ["SIGTERM", "quit", "9", "SIGRTMIN+3", "RTMAX-1", "SIGSYS", "NONE"].map(signal_number);
-        assert_eq!(numbers, [Some(15), Some(3), Some(9), Some(37), Some(63), Some(31), None]);
     }
 }

@@ -1,0 +1,6 @@
+//! A node with real containers, a real network and a real API server, as root. Each test has its own of everything.
+
+mod kubectl;
+mod pods;
+mod rig;
+mod survival;
