@@ -15,6 +15,7 @@ mod controller;
 mod crd;
 mod deploy;
 mod diff;
+mod dockerfile;
 mod follow;
 mod git;
 pub mod health;
@@ -30,4 +31,5 @@ mod watch;
 mod worker;
 
 pub use controller::{Controller, Parts};
+pub use dockerfile::DockerfileBuilder;
 pub use git::{GitSources, GitTree};

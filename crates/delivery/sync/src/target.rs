@@ -152,6 +152,11 @@ fn quoted_fields(message: &str) -> Vec<String> {
         fields.push(text[..end].to_owned());
         rest = &text[end..];
     }
+    // Go's JSON errors name the type first: `Go struct field DeploymentSpec.spec.replicas of type int32`.
+    if let Some((_, text)) = message.split_once("Go struct field ") {
+        let word = text.split(' ').next().unwrap_or_default();
+        fields.extend(word.split_once('.').map(|(_, path)| path.to_owned()));
+    }
     if fields.is_empty() {
         let words = message.split(": ").filter(|part| part.starts_with('.') && !part.contains(' '));
         fields.extend(words.map(|word| word.trim_start_matches('.').to_owned()));
@@ -177,6 +182,8 @@ mod tests {
         assert_eq!(quoted_fields(strict), ["spec.templat", "spec.x[0].y"]);
         let typed = "failed to create typed patch object (/web; apps/v1, Kind=Deployment): .spec.replicass: field not declared in schema";
         assert_eq!(quoted_fields(typed), ["spec.replicass"]);
+        let go = "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32";
+        assert_eq!(quoted_fields(go), ["spec.replicas"]);
         assert!(quoted_fields("something else").is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! The pipeline from a push to a healthy app and back, against the real API server.
 
+mod node;
 mod stage;
-mod workloads;
 
 use coracle_sync::application::{HealthCode, HistoryOutcome, SyncCode};
 use coracle_sync::ask;
@@ -70,6 +70,10 @@ async fn a_dockerfile_alone_becomes_a_running_app() {
           deployment/hello configured
         applied: 0 created, 1 configured, 3 unchanged
         0/5 ready
+        1/5 ready
+        2/5 ready
+        3/5 ready
+        4/5 ready
         5/5 ready
         healthy after N s
           http://hello.localhost:8080/
@@ -81,6 +85,8 @@ async fn a_dockerfile_alone_becomes_a_running_app() {
           deployment/hello configured
         applied: 0 created, 1 configured, 3 unchanged
         0/3 ready
+        1/3 ready
+        2/3 ready
         3/3 ready
         healthy after N s
           http://hello.localhost:8080/
@@ -94,7 +100,18 @@ async fn a_commit_that_does_not_become_healthy_gives_way_to_the_last_good_one() 
     stage.push("hello", "main", "Good").await;
     let good = stage.git(&["rev-parse", "HEAD"]);
     stage.write(&[("coracle.yaml", "env: {CRASH: yes}\n")]);
-    check(&stage.push("hello", "main", "Bad").await, expect![[r#""#]]);
+    check(&stage.push("hello", "main", "Bad").await, expect![[r#"
+        deploying 6b88a67 Bad, asked for by ada
+          COPY . /
+        image registry.coracle.internal/hello@sha256:d7aa011627b4 (built in N s)
+          deployment/hello configured
+        applied: 0 created, 1 configured, 3 unchanged
+        0/3 ready
+        failed: container hello exits at start with code 3 (pod hello-67bc967c8-vtpmm)
+          it wrote nothing to its log
+        still on 9be2bb6 Good, which never stopped serving
+        => failed: container hello exits at start with code 3 (pod hello-67bc967c8-vtpmm)
+    "#]]);
     let status = stage.application("hello").await.status.unwrap();
     assert_eq!(status.deployed().unwrap().revision, good);
     let outcomes: Vec<HistoryOutcome> = status.history.iter().map(|entry| entry.outcome).collect();
@@ -105,7 +122,14 @@ async fn a_commit_that_does_not_become_healthy_gives_way_to_the_last_good_one() 
 
     // It is not tried again by itself, and the next good commit ends the matter.
     stage.remove("coracle.yaml");
-    check(&stage.push("hello", "main", "Good again").await, expect![[r#""#]]);
+    check(&stage.push("hello", "main", "Good again").await, expect![[r#"
+        deploying 838de0e Good again, asked for by ada
+        image registry.coracle.internal/hello@sha256:5bc12f498aef (found by its content, nothing to build)
+        applied: 0 created, 0 configured, 4 unchanged
+        3/3 ready
+        healthy after N s
+          http://hello.localhost:8080/
+    "#]]);
     let status = stage.application("hello").await.status.unwrap();
     assert!(status.conditions.is_empty(), "{:?}", status.conditions);
 }
@@ -130,18 +154,24 @@ async fn mistakes_are_shown_where_they_were_made_and_change_nothing() {
     "#]]);
     stage.write(&[("Dockerfile", "FROM scratch\n"), ("deploy/a.yaml", DEPLOYMENT), ("deploy/b.yaml", CONFIG)]);
     stage.push("hello", "main", "Manifests").await;
-    stage.write(&[("deploy/a.yaml", &DEPLOYMENT.replace("image: hello", "imagee: hello").replace("replicas: 2", "replicas: two"))]);
+    stage.write(&[
+        ("deploy/a.yaml", &DEPLOYMENT.replace("image: hello", "imagee: hello")),
+        ("deploy/b.yaml", &CONFIG.replace("a: b", "a: 1")),
+    ]);
     check(&stage.push("hello", "main", "Unknown field").await, expect![[r#"
-        deploying c149905 Unknown field, asked for by ada
-        failed: deploy/a.yaml:1:1: deployment/hello: Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32
-          1 | apiVersion: apps/v1
+        deploying 859a107 Unknown field, asked for by ada
+        failed: deploy/b.yaml:4:1: configmap/extra: ConfigMap in version "v1" cannot be handled as a ConfigMap: json: cannot unmarshal number into Go struct field ConfigMap.data of type string
+          4 | data: {a: 1}
             | ^
+        deploy/a.yaml:13:9: deployment/hello: Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: unknown field "spec.template.spec.containers[0].imagee"
+          13 |         imagee: hello
+             |         ^
         nothing was changed: 9f759d8 Manifests is still deployed
-        => failed: deploy/a.yaml:1:1: deployment/hello: Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32
+        => failed: deploy/b.yaml:4:1: configmap/extra: ConfigMap in version "v1" cannot be handled as a ConfigMap: json: cannot unmarshal number into Go struct field ConfigMap.data of type string
     "#]]);
     stage.write(&[("deploy/a.yaml", DEPLOYMENT), ("deploy/b.yaml", &CONFIG.replace("data: {", "data: {{"))]);
     check(&stage.push("hello", "main", "No YAML").await, expect![[r#"
-        deploying fe0eef4 No YAML, asked for by ada
+        deploying d42835b No YAML, asked for by ada
         failed: deploy/b.yaml:4:1: this is not YAML: invalid indentation in flow construct
           4 | data: {{a: b}
             | ^
@@ -178,6 +208,7 @@ async fn what_a_commit_no_longer_has_is_pruned() {
           deployment/hello configured
         applied: 0 created, 1 configured, 1 unchanged
         0/2 ready
+        1/2 ready
         2/2 ready
           configmap/extra pruned
         healthy after N s
@@ -230,6 +261,7 @@ async fn a_branch_is_an_environment_of_its_own_and_goes_with_it() {
           ingress/hello created
         applied: 4 created, 0 configured, 0 unchanged
         0/3 ready
+        2/3 ready
         3/3 ready
         healthy after N s
           http://red.hello.localhost:8080/
@@ -237,7 +269,10 @@ async fn a_branch_is_an_environment_of_its_own_and_goes_with_it() {
     assert!(!stage.object("/apis/apps/v1/namespaces/hello-red/deployments/hello").await.is_null());
     let names: Vec<String> = ask::overviews(&stage.client).await.unwrap().into_iter().map(|one| format!("{} {}", one.name, one.branch)).collect();
     assert_eq!(names, ["hello main", "hello-red red"]);
-    check(&stage.delete_branch("hello", "red").await, expect![[r#""#]]);
+    check(&stage.delete_branch("hello", "red").await, expect![[r#"
+        removing the environment hello-red
+        hello-red is gone, with everything in it
+    "#]]);
     assert!(stage.object("/apis/apps/v1/namespaces/hello-red/deployments/hello").await.is_null());
     assert!(!stage.object("/apis/apps/v1/namespaces/hello/deployments/hello").await.is_null());
 }
@@ -259,7 +294,7 @@ async fn a_rollback_holds_until_the_next_push() {
         }
     };
     let status = stage.until("hello", "back on One", on("One")).await.status.unwrap();
-    check(&status.conditions[0].message.replace(&status.sync.revision[..7], "HEAD"), expect![[r#""#]]);
+    check(&status.conditions[0].message.replace(&status.sync.revision[..7], "HEAD"), expect!["held at an earlier commit until the next push; HEAD is not deployed"]);
     assert_eq!(status.sync.status, SyncCode::OutOfSync);
     let replicas = &stage.object("/apis/apps/v1/namespaces/hello/deployments/hello").await["spec"]["replicas"];
     assert_eq!(*replicas, 3);

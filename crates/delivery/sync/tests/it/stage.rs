@@ -1,5 +1,5 @@
-//! A stage for the delivery pipeline: a real API server in this process, real Git repositories on disk, a builder that
-//! names images by their content, and a stand-in for the workload controllers and the node.
+//! A stage for the delivery pipeline: a real API server in this process, real Git repositories on disk, the real
+//! controllers, a builder that names images by their content, and a stand-in for the node.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -63,10 +63,12 @@ impl Stage {
         controller.install().await.unwrap();
         let work = directory.path().join("work");
         std::fs::create_dir(&work).unwrap();
+        let workloads = coracle_controllers::Context::new(client.clone(), Arc::new(SystemClock));
         let stage = Stage {
             tasks: vec![
                 coracle_tasks::spawn("test-controller", controller.clone().run()),
-                coracle_tasks::spawn("test-workloads", crate::workloads::run(client.clone())),
+                coracle_tasks::spawn("test-node", crate::node::run(client.clone())),
+                coracle_tasks::spawn("test-controllers", coracle_controllers::run(workloads, String::new())),
             ],
             client,
             controller,
