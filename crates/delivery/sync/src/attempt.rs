@@ -6,9 +6,7 @@ use kube::Api;
 use kube::api::{ListParams, LogParams};
 use serde_json::{Value, json};
 
-use crate::application::{
-    History, HistoryOutcome, Initiator, Operation, OperationState, Phase, SyncResult,
-};
+use crate::application::{History, HistoryOutcome, Initiator, Operation, OperationState, Phase, SyncResult};
 use crate::cluster::ClusterError;
 use crate::deploy::{DeployError, Rendered, Trouble};
 use crate::follow::Update;
@@ -134,10 +132,8 @@ impl Worker {
 
     async fn scene(&self, attempt: &Attempt) -> Result<Scene, ClusterError> {
         let cluster = &self.shared.cluster;
-        let mut scene = Scene {
-            elapsed_seconds: self.now().duration_since(attempt.started).as_secs(),
-            ..Scene::default()
-        };
+        let mut scene =
+            Scene { elapsed_seconds: self.now().duration_since(attempt.started).as_secs(), ..Scene::default() };
         let mut namespaces = Vec::new();
         for target in self.rendered.iter().flat_map(|rendered| &rendered.targets) {
             let (kind, key) = (target.kind(), target.key());
@@ -146,7 +142,8 @@ impl Worker {
                 namespaces.push(key.namespace);
             }
         }
-        let kind = |group: &str, kind: &str| Kind { group: group.to_owned(), version: "v1".to_owned(), kind: kind.to_owned() };
+        let kind =
+            |group: &str, kind: &str| Kind { group: group.to_owned(), version: "v1".to_owned(), kind: kind.to_owned() };
         for namespace in namespaces {
             scene.replica_sets.extend(cluster.list(&kind("apps", "ReplicaSet"), &namespace).await?);
             scene.pods.extend(cluster.list(&kind("", "Pod"), &namespace).await?);
@@ -222,6 +219,7 @@ impl Worker {
         if !touched && self.rendered.is_some() {
             return Ok(format!("nothing was changed: {name} is still deployed"));
         }
+        let kept_serving = self.keeps_serving().await?;
         let back = async {
             let rendered = self.render(round, &commit, false).await?;
             self.apply(&rendered, false).await?;
@@ -231,11 +229,27 @@ impl Worker {
         match back.await {
             Ok(rendered) => {
                 self.rendered = Some(rendered);
-                Ok(format!("still on {name}, which never stopped serving"))
+                let serving = if kept_serving { ": its replicas never stopped serving" } else { "" };
+                Ok(format!("{} {name}{serving}", if kept_serving { "still on" } else { "back on" }))
             }
             Err(DeployError::Work(error)) => Err(error),
             Err(DeployError::Trouble(trouble)) => Ok(format!("and going back to {name} failed: {trouble}")),
         }
+    }
+
+    /// Whether every Deployment has as many available replicas as it wants, be they old ones.
+    async fn keeps_serving(&self) -> Result<bool, ClusterError> {
+        let mut all = true;
+        for target in self.rendered.iter().flat_map(|rendered| &rendered.targets) {
+            let kind = target.kind();
+            if kind.kind != "Deployment" {
+                continue;
+            }
+            let live = self.shared.cluster.get(&kind, &target.key()).await?.unwrap_or_default();
+            let number = |pointer: &str| live.pointer(pointer).and_then(Value::as_i64);
+            all &= number("/status/availableReplicas").unwrap_or(0) >= number("/spec/replicas").unwrap_or(1);
+        }
+        Ok(all)
     }
 
     fn remember(
@@ -260,7 +274,10 @@ impl Worker {
             outcome,
             subject: commit.subject.clone(),
             message,
-            image: image.and_then(|rendered| rendered.image.as_ref()).map(|image| image.reference.clone()).unwrap_or_default(),
+            image: image
+                .and_then(|rendered| rendered.image.as_ref())
+                .map(|image| image.reference.clone())
+                .unwrap_or_default(),
         });
         let limit = round.application.spec.revision_history_limit.unwrap_or(HISTORY_LIMIT).max(1);
         // The commit to go back to must not be pushed out by failures.

@@ -28,5 +28,10 @@ pub type Lines = Arc<dyn Fn(String) + Send + Sync>;
 /// Makes images.
 pub trait Builder: Send + Sync + 'static {
     /// The image for this content of the app's repository, built unless it is there already.
-    fn ensure(&self, app: String, tree: Arc<dyn Tree>, progress: Lines) -> BoxFuture<'static, Result<Image, BuildError>>;
+    fn ensure(
+        &self,
+        app: String,
+        tree: Arc<dyn Tree>,
+        progress: Lines,
+    ) -> BoxFuture<'static, Result<Image, BuildError>>;
 }

@@ -23,7 +23,8 @@ impl Worker {
         let Some(deployed) = deployed else {
             round.status.sync.revision = head.id.clone();
             round.status.sync.status = SyncCode::OutOfSync;
-            round.status.health = HealthStatus { status: HealthCode::Missing, message: "nothing is deployed yet".to_owned() };
+            round.status.health =
+                HealthStatus { status: HealthCode::Missing, message: "nothing is deployed yet".to_owned() };
             return Ok(());
         };
         if self.rendered.as_ref().is_none_or(|rendered| rendered.commit.id != deployed.revision) {
@@ -103,7 +104,11 @@ impl Worker {
         for live in self.tracked(&round.status.resources, targets).await? {
             let key = Key::of(&live);
             if !wanted.contains(&key) && may_prune(&live) {
-                let extra = ResourceStatus { status: SyncCode::OutOfSync, requires_pruning: true, ..entry(&Kind::of(&live), &key) };
+                let extra = ResourceStatus {
+                    status: SyncCode::OutOfSync,
+                    requires_pruning: true,
+                    ..entry(&Kind::of(&live), &key)
+                };
                 resources.push(extra);
             }
         }
@@ -141,7 +146,10 @@ impl Worker {
         let now = self.now();
         self.healed_at.retain(|at| now.duration_since(*at).as_secs() < 60);
         if self.healed_at.len() >= HEALS_A_MINUTE {
-            let message = format!("put right {HEALS_A_MINUTE} times within a minute; somebody keeps changing it back: {}", drift_message(drifted).unwrap_or_default());
+            let message = format!(
+                "put right {HEALS_A_MINUTE} times within a minute; somebody keeps changing it back: {}",
+                drift_message(drifted).unwrap_or_default()
+            );
             self.condition(round, "SelfHealPaused", Some(message));
             return Ok(());
         }

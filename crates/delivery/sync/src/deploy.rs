@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::application::{NAMESPACE_OWNER, ResourceResult, ResourceStatus};
+use crate::application::{NAMESPACE, ResourceResult, ResourceStatus};
 use crate::builder::{BuildError, Image};
 use crate::cluster::{Applied, ClusterError};
 use crate::manifest::{Key, Kind, Manifest, text};
@@ -110,8 +110,7 @@ impl Worker {
             namespace => namespace.to_owned(),
         };
         let make_namespace = spec.has_option("CreateNamespace=true");
-        let targets =
-            target::prepare(&self.shared.cluster, &self.name, &namespace, make_namespace, manifests).await?;
+        let targets = target::prepare(&self.shared.cluster, &self.name, &namespace, make_namespace, manifests).await?;
         Ok(Rendered { commit: commit.clone(), targets, image, source_type, tree })
     }
 
@@ -175,7 +174,10 @@ impl Worker {
             results.push(result(&kind, &key, word));
         }
         if loud {
-            self.say(&rendered.commit, format!("applied: {} created, {} configured, {} unchanged", counts[0], counts[1], counts[2]));
+            self.say(
+                &rendered.commit,
+                format!("applied: {} created, {} configured, {} unchanged", counts[0], counts[1], counts[2]),
+            );
         }
         // A definition that has just come changes what the cluster serves.
         self.watch_over(rendered).await;
@@ -238,15 +240,11 @@ impl Worker {
             version: resource.version.clone(),
             kind: resource.kind.clone(),
         }));
+        kinds.push(target::namespace_kind());
         kinds.sort();
         kinds.dedup();
         let mut objects = self.shared.cluster.tracked(&self.name, &kinds).await?;
-        let namespace = Kind { group: String::new(), version: "v1".to_owned(), kind: "Namespace".to_owned() };
-        let namespaces = self.shared.cluster.list(&namespace, "").await?;
-        objects.retain(|object| Kind::of(object) != namespace);
-        objects.extend(namespaces.into_iter().filter(|object| {
-            object["metadata"]["annotations"][NAMESPACE_OWNER].as_str() == Some(self.name.as_str())
-        }));
+        objects.retain(|object| !is_the_clusters_own(object));
         objects.sort_by_cached_key(crate::order::place);
         for object in objects.iter().rev().filter(|object| object.pointer("/metadata/deletionTimestamp").is_none()) {
             self.shared.cluster.delete(&Kind::of(object), &Key::of(object)).await?;
@@ -260,6 +258,12 @@ impl Worker {
 pub(crate) fn may_prune(object: &Value) -> bool {
     let keeps = text(object, SYNC_OPTIONS).split(',').any(|option| option.trim() == "Prune=false");
     !keeps && text(object, "/kind") != "Namespace" && object.pointer("/metadata/deletionTimestamp").is_none()
+}
+
+/// Namespaces that every cluster has, whoever says they are his.
+fn is_the_clusters_own(object: &Value) -> bool {
+    let name = text(object, "/metadata/name");
+    text(object, "/kind") == "Namespace" && (name == "default" || name == NAMESPACE || name.starts_with("kube-"))
 }
 
 fn result(kind: &Kind, key: &Key, word: &str) -> ResourceResult {

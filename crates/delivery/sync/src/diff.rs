@@ -72,12 +72,8 @@ fn compare(live: &Value, applied: &Value, path: &mut Vec<Step>, drifts: &mut Vec
             }
         }
         (live, applied) => {
-            let drift = Drift {
-                field: field_path(path),
-                desired: shown(applied),
-                live: shown(live),
-                manager: String::new(),
-            };
+            let drift =
+                Drift { field: field_path(path), desired: shown(applied), live: shown(live), manager: String::new() };
             drifts.push((path.clone(), drift));
         }
     }
@@ -146,7 +142,9 @@ fn names_item(key: &str, item: &Value) -> bool {
         let Ok(Value::Object(keys)) = serde_json::from_str(keys) else { return false };
         return keys.iter().all(|(name, value)| item.get(name) == Some(value));
     }
-    key.strip_prefix("v:").and_then(|value| serde_json::from_str::<Value>(value).ok()).is_some_and(|value| value == *item)
+    key.strip_prefix("v:")
+        .and_then(|value| serde_json::from_str::<Value>(value).ok())
+        .is_some_and(|value| value == *item)
 }
 
 #[cfg(test)]
@@ -180,7 +178,11 @@ mod tests {
     fn a_difference_names_the_field_and_who_made_it() {
         check(&deployment(3, "a"), &deployment(3, "a"), expect![""]);
         check(&deployment(5, "a"), &deployment(3, "a"), expect![[r#"spec.replicas: 3 -> 5 by "kubectl""#]]);
-        check(&deployment(3, "b"), &deployment(3, "a"), expect![[r#"spec.template.spec.containers[0].image: a -> b by "kubectl-edit""#]]);
+        check(
+            &deployment(3, "b"),
+            &deployment(3, "a"),
+            expect![[r#"spec.template.spec.containers[0].image: a -> b by "kubectl-edit""#]],
+        );
         check(
             &json!({"metadata": {"labels": {"a.b/c": "x"}}}),
             &json!({"metadata": {"labels": {"a.b/c": "y", "d": "e"}}}),

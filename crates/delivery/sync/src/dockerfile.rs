@@ -23,7 +23,12 @@ pub struct DockerfileBuilder {
 }
 
 impl Builder for DockerfileBuilder {
-    fn ensure(&self, app: String, tree: Arc<dyn Tree>, progress: Lines) -> BoxFuture<'static, Result<Image, BuildError>> {
+    fn ensure(
+        &self,
+        app: String,
+        tree: Arc<dyn Tree>,
+        progress: Lines,
+    ) -> BoxFuture<'static, Result<Image, BuildError>> {
         let (builder, host) = (self.builder.clone(), self.host.clone());
         Box::pin(async move {
             let tree = GitTree::of(&*tree)

@@ -61,7 +61,10 @@ fn deployment(object: &Value) -> Option<HealthStatus> {
         return status(HealthCode::Suspended, "Deployment is paused");
     }
     if not_observed(object) {
-        return status(HealthCode::Progressing, "Waiting for rollout to finish: observed deployment generation less than desired generation");
+        return status(
+            HealthCode::Progressing,
+            "Waiting for rollout to finish: observed deployment generation less than desired generation",
+        );
     }
     if condition(object, "Progressing").is_some_and(|found| found["reason"] == "ProgressDeadlineExceeded") {
         return status(HealthCode::Degraded, format!("Deployment {name:?} exceeded its progress deadline"));
@@ -70,15 +73,18 @@ fn deployment(object: &Value) -> Option<HealthStatus> {
     let (replicas, updated) = (number(object, "/status/replicas"), number(object, "/status/updatedReplicas"));
     let available = number(object, "/status/availableReplicas");
     if updated < wanted {
-        let message = format!("Waiting for rollout to finish: {updated} out of {wanted} new replicas have been updated...");
+        let message =
+            format!("Waiting for rollout to finish: {updated} out of {wanted} new replicas have been updated...");
         return status(HealthCode::Progressing, message);
     }
     if replicas > updated {
-        let message = format!("Waiting for rollout to finish: {} old replicas are pending termination...", replicas - updated);
+        let message =
+            format!("Waiting for rollout to finish: {} old replicas are pending termination...", replicas - updated);
         return status(HealthCode::Progressing, message);
     }
     if available < updated {
-        let message = format!("Waiting for rollout to finish: {available} of {updated} updated replicas are available...");
+        let message =
+            format!("Waiting for rollout to finish: {available} of {updated} updated replicas are available...");
         return status(HealthCode::Progressing, message);
     }
     status(HealthCode::Healthy, "")
@@ -86,7 +92,10 @@ fn deployment(object: &Value) -> Option<HealthStatus> {
 
 fn replica_set(object: &Value) -> Option<HealthStatus> {
     if not_observed(object) {
-        return status(HealthCode::Progressing, "Waiting for rollout to finish: observed replica set generation less than desired generation");
+        return status(
+            HealthCode::Progressing,
+            "Waiting for rollout to finish: observed replica set generation less than desired generation",
+        );
     }
     if let Some(failure) = condition(object, "ReplicaFailure").filter(|found| found["status"] == "True") {
         return status(HealthCode::Degraded, failure["message"].as_str().unwrap_or_default());
@@ -94,7 +103,8 @@ fn replica_set(object: &Value) -> Option<HealthStatus> {
     let wanted = object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
     let available = number(object, "/status/availableReplicas");
     if available < wanted {
-        let message = format!("Waiting for rollout to finish: {available} out of {wanted} new replicas are available...");
+        let message =
+            format!("Waiting for rollout to finish: {available} out of {wanted} new replicas are available...");
         return status(HealthCode::Progressing, message);
     }
     status(HealthCode::Healthy, "")
@@ -118,32 +128,53 @@ fn stateful_set(object: &Value) -> Option<HealthStatus> {
     {
         let new = wanted - partition;
         if updated < new {
-            let message = format!("Waiting for partitioned roll out to finish: {updated} out of {new} new pods have been updated...");
+            let message = format!(
+                "Waiting for partitioned roll out to finish: {updated} out of {new} new pods have been updated..."
+            );
             return status(HealthCode::Progressing, message);
         }
-        return status(HealthCode::Healthy, format!("partitioned roll out complete: {updated} new pods have been updated..."));
+        return status(
+            HealthCode::Healthy,
+            format!("partitioned roll out complete: {updated} new pods have been updated..."),
+        );
     }
     if text(object, "/status/updateRevision") != text(object, "/status/currentRevision") {
-        let message = format!("waiting for statefulset rolling update to complete {updated} pods at revision {}...", text(object, "/status/updateRevision"));
+        let message = format!(
+            "waiting for statefulset rolling update to complete {updated} pods at revision {}...",
+            text(object, "/status/updateRevision")
+        );
         return status(HealthCode::Progressing, message);
     }
-    status(HealthCode::Healthy, format!("statefulset rolling update complete {wanted} pods at revision {}...", text(object, "/status/currentRevision")))
+    status(
+        HealthCode::Healthy,
+        format!(
+            "statefulset rolling update complete {wanted} pods at revision {}...",
+            text(object, "/status/currentRevision")
+        ),
+    )
 }
 
 fn daemon_set(object: &Value) -> Option<HealthStatus> {
     let name = text(object, "/metadata/name");
     if not_observed(object) {
-        return status(HealthCode::Progressing, "Waiting for rollout to finish: observed daemon set generation less than desired generation");
+        return status(
+            HealthCode::Progressing,
+            "Waiting for rollout to finish: observed daemon set generation less than desired generation",
+        );
     }
     let wanted = number(object, "/status/desiredNumberScheduled");
     let updated = number(object, "/status/updatedNumberScheduled");
     let available = number(object, "/status/numberAvailable");
     if text(object, "/spec/updateStrategy/type") != "OnDelete" && updated < wanted {
-        let message = format!("Waiting for daemon set {name:?} rollout to finish: {updated} out of {wanted} new pods have been updated...");
+        let message = format!(
+            "Waiting for daemon set {name:?} rollout to finish: {updated} out of {wanted} new pods have been updated..."
+        );
         return status(HealthCode::Progressing, message);
     }
     if available < wanted {
-        let message = format!("Waiting for daemon set {name:?} rollout to finish: {available} of {wanted} updated pods are available...");
+        let message = format!(
+            "Waiting for daemon set {name:?} rollout to finish: {available} of {wanted} updated pods are available..."
+        );
         return status(HealthCode::Progressing, message);
     }
     status(HealthCode::Healthy, "")
@@ -151,7 +182,10 @@ fn daemon_set(object: &Value) -> Option<HealthStatus> {
 
 /// The reasons of a waiting container that do not go away by waiting.
 pub(crate) fn is_failing_reason(reason: &str) -> bool {
-    reason.starts_with("Err") || reason.ends_with("Error") || reason.ends_with("BackOff") || reason == "InvalidImageName"
+    reason.starts_with("Err")
+        || reason.ends_with("Error")
+        || reason.ends_with("BackOff")
+        || reason == "InvalidImageName"
 }
 
 fn pod(object: &Value) -> Option<HealthStatus> {
@@ -248,13 +282,32 @@ mod tests {
 
     #[test]
     fn deployments() {
-        check(deployment(json!({"observedGeneration": 1})), expect!["Progressing Waiting for rollout to finish: observed deployment generation less than desired generation"]);
-        check(deployment(json!({"observedGeneration": 2, "replicas": 4, "updatedReplicas": 1, "availableReplicas": 3})), expect!["Progressing Waiting for rollout to finish: 1 out of 3 new replicas have been updated..."]);
-        check(deployment(json!({"observedGeneration": 2, "replicas": 4, "updatedReplicas": 3, "availableReplicas": 3})), expect!["Progressing Waiting for rollout to finish: 1 old replicas are pending termination..."]);
-        check(deployment(json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 2})), expect!["Progressing Waiting for rollout to finish: 2 of 3 updated replicas are available..."]);
-        check(deployment(json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 3})), expect!["Healthy"]);
         check(
-            deployment(json!({"observedGeneration": 2, "conditions": [{"type": "Progressing", "reason": "ProgressDeadlineExceeded"}]})),
+            deployment(json!({"observedGeneration": 1})),
+            expect![
+                "Progressing Waiting for rollout to finish: observed deployment generation less than desired generation"
+            ],
+        );
+        check(
+            deployment(json!({"observedGeneration": 2, "replicas": 4, "updatedReplicas": 1, "availableReplicas": 3})),
+            expect!["Progressing Waiting for rollout to finish: 1 out of 3 new replicas have been updated..."],
+        );
+        check(
+            deployment(json!({"observedGeneration": 2, "replicas": 4, "updatedReplicas": 3, "availableReplicas": 3})),
+            expect!["Progressing Waiting for rollout to finish: 1 old replicas are pending termination..."],
+        );
+        check(
+            deployment(json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 2})),
+            expect!["Progressing Waiting for rollout to finish: 2 of 3 updated replicas are available..."],
+        );
+        check(
+            deployment(json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 3})),
+            expect!["Healthy"],
+        );
+        check(
+            deployment(
+                json!({"observedGeneration": 2, "conditions": [{"type": "Progressing", "reason": "ProgressDeadlineExceeded"}]}),
+            ),
             expect![[r#"Degraded Deployment "web" exceeded its progress deadline"#]],
         );
     }
@@ -263,10 +316,20 @@ mod tests {
     fn pods() {
         let pod = |status: Value| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"restartPolicy": "Always"}, "status": status});
         check(pod(json!({"phase": "Pending"})), expect!["Progressing"]);
-        check(pod(json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]})), expect!["Healthy"]);
-        check(pod(json!({"phase": "Running", "conditions": [], "containerStatuses": [{"lastState": {"terminated": {}}}]})), expect!["Degraded"]);
         check(
-            pod(json!({"phase": "Pending", "containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}}]})),
+            pod(json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]})),
+            expect!["Healthy"],
+        );
+        check(
+            pod(
+                json!({"phase": "Running", "conditions": [], "containerStatuses": [{"lastState": {"terminated": {}}}]}),
+            ),
+            expect!["Degraded"],
+        );
+        check(
+            pod(
+                json!({"phase": "Pending", "containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}}]}),
+            ),
             expect!["Degraded Back-off pulling image"],
         );
     }
@@ -275,10 +338,22 @@ mod tests {
     fn other_kinds() {
         check(json!({"apiVersion": "v1", "kind": "ConfigMap"}), expect!["nothing"]);
         check(json!({"apiVersion": "v1", "kind": "Service", "spec": {"type": "LoadBalancer"}}), expect!["Progressing"]);
-        check(json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "status": {"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}}}), expect!["Healthy"]);
-        check(json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "status": {"phase": "Lost"}}), expect!["Degraded"]);
-        check(json!({"apiVersion": "batch/v1", "kind": "Job", "status": {"conditions": [{"type": "Failed", "status": "True", "message": "too often"}]}}), expect!["Degraded too often"]);
-        check(json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "d", "deletionTimestamp": "x"}}), expect!["Progressing Pending deletion"]);
+        check(
+            json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "status": {"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}}}),
+            expect!["Healthy"],
+        );
+        check(
+            json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "status": {"phase": "Lost"}}),
+            expect!["Degraded"],
+        );
+        check(
+            json!({"apiVersion": "batch/v1", "kind": "Job", "status": {"conditions": [{"type": "Failed", "status": "True", "message": "too often"}]}}),
+            expect!["Degraded too often"],
+        );
+        check(
+            json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "d", "deletionTimestamp": "x"}}),
+            expect!["Progressing Pending deletion"],
+        );
     }
 
     #[test]

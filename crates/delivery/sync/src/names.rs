@@ -39,10 +39,8 @@ impl Environment {
 }
 
 fn label(branch: &str, limit: usize) -> String {
-    let mut label: String = branch
-        .chars()
-        .map(|char| if char.is_ascii_alphanumeric() { char.to_ascii_lowercase() } else { '-' })
-        .collect();
+    let mut label: String =
+        branch.chars().map(|char| if char.is_ascii_alphanumeric() { char.to_ascii_lowercase() } else { '-' }).collect();
     while label.contains("--") {
         label = label.replace("--", "-");
     }
@@ -71,9 +69,17 @@ mod tests {
     fn branches_become_dns_labels() {
         check("main", expect!["hello at hello.localhost"]);
         check("red", expect!["hello-red at red.hello.localhost"]);
-        check("feature/Login_Page", expect!["hello-feature-login-page-0fab8 at feature-login-page-0fab8.hello.localhost"]);
+        check(
+            "feature/Login_Page",
+            expect!["hello-feature-login-page-0fab8 at feature-login-page-0fab8.hello.localhost"],
+        );
         check("feature-login-page", expect!["hello-feature-login-page at feature-login-page.hello.localhost"]);
         check("ÜÖ", expect!["hello-ab99c at ab99c.hello.localhost"]);
-        check(&"long".repeat(30), expect!["hello-longlonglonglonglonglonglonglonglonglonglonglonglon-cc845 at longlonglonglonglonglonglonglonglonglonglonglonglon-cc845.hello.localhost"]);
+        check(
+            &"long".repeat(30),
+            expect![
+                "hello-longlonglonglonglonglonglonglonglonglonglonglonglon-cc845 at longlonglonglonglonglonglonglonglonglonglonglonglon-cc845.hello.localhost"
+            ],
+        );
     }
 }

@@ -26,8 +26,14 @@ pub struct Scene {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// `ready` of `wanted` new replicas.
-    Progressing { ready: i64, wanted: i64 },
-    Healthy { ready: i64, wanted: i64 },
+    Progressing {
+        ready: i64,
+        wanted: i64,
+    },
+    Healthy {
+        ready: i64,
+        wanted: i64,
+    },
     Failed(Failure),
 }
 
@@ -204,17 +210,21 @@ mod tests {
 
     fn scene(container: Value, status: Value, elapsed_seconds: i64) -> Scene {
         let owner = |uid: &str| json!([{"uid": uid}]);
-        let pod = |name: &str, set: &str, status: Value| {
-            json!({"metadata": {"name": name, "namespace": "n", "ownerReferences": owner(set)}, "status": {"containerStatuses": [status], "conditions": [{"type": "Ready", "status": if name == "old" || name == "good" { "True" } else { "False" }}]}})
-        };
+        let pod = |name: &str, set: &str, status: Value| json!({"metadata": {"name": name, "namespace": "n", "ownerReferences": owner(set)}, "status": {"containerStatuses": [status], "conditions": [{"type": "Ready", "status": if name == "old" || name == "good" { "True" } else { "False" }}]}});
         Scene {
-            objects: vec![json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "uid": "d", "generation": 2}, "spec": {"replicas": 3}, "status": status})],
+            objects: vec![
+                json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "uid": "d", "generation": 2}, "spec": {"replicas": 3}, "status": status}),
+            ],
             replica_sets: vec![
                 json!({"metadata": {"uid": "s1", "ownerReferences": owner("d"), "annotations": {"deployment.kubernetes.io/revision": "1"}}}),
                 json!({"metadata": {"uid": "s2", "ownerReferences": owner("d"), "annotations": {"deployment.kubernetes.io/revision": "2"}}}),
             ],
             pods: vec![
-                pod("old", "s1", json!({"name": "web", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 1}}})),
+                pod(
+                    "old",
+                    "s1",
+                    json!({"name": "web", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 1}}}),
+                ),
                 pod("new", "s2", container),
                 pod("good", "s2", json!({"name": "web", "state": {"running": {}}})),
             ],
@@ -247,7 +257,11 @@ mod tests {
         let config = json!({"name": "web", "state": {"waiting": {"reason": "CreateContainerConfigError", "message": "secret \"s\" not found"}}});
         check(config.clone(), 1, expect!["1/3"]);
         check(config, 30, expect![[r#"container web: CreateContainerConfigError: secret "s" not found (pod new)"#]]);
-        check(json!({"name": "web", "state": {"running": {}}}), 901, expect!["not healthy after 15 minutes: 1/3 replicas ready"]);
+        check(
+            json!({"name": "web", "state": {"running": {}}}),
+            901,
+            expect!["not healthy after 15 minutes: 1/3 replicas ready"],
+        );
     }
 
     #[test]

@@ -71,6 +71,56 @@ impl coracle_kustomize::Files for KustomizeFiles<'_> {
     }
 
     fn is_directory(&self, path: &str) -> bool {
-        path.is_empty() || self.paths.iter().any(|known| known.starts_with(path) && known[path.len()..].starts_with('/'))
+        path.is_empty()
+            || self.paths.iter().any(|known| known.starts_with(path) && known[path.len()..].starts_with('/'))
+    }
+}
+
+/// A directory on disk as a tree: what a person works in, before it is pushed.
+pub struct DirectoryTree(std::path::PathBuf);
+
+impl DirectoryTree {
+    pub fn new(root: impl Into<std::path::PathBuf>) -> Self {
+        DirectoryTree(root.into())
+    }
+
+    fn walk(&self, directory: &str, paths: &mut Vec<String>) -> std::io::Result<()> {
+        for entry in std::fs::read_dir(self.0.join(directory))? {
+            let entry = entry?;
+            let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+            let path = if directory.is_empty() { name.clone() } else { format!("{directory}/{name}") };
+            // Links are not followed: they could lead anywhere.
+            match entry.file_type()? {
+                kind if kind.is_dir() && name != ".git" => self.walk(&path, paths)?,
+                kind if kind.is_file() => paths.push(path),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Tree for DirectoryTree {
+    fn id(&self) -> String {
+        self.0.display().to_string()
+    }
+
+    fn paths(&self) -> Result<Vec<String>, SourceError> {
+        let mut paths = Vec::new();
+        self.walk("", &mut paths).map_err(|error| SourceError::Read { what: self.id(), reason: error.to_string() })?;
+        paths.sort();
+        Ok(paths)
+    }
+
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, SourceError> {
+        match std::fs::read(self.0.join(path)) {
+            Ok(content) => Ok(Some(content)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(SourceError::Read { what: path.to_owned(), reason: error.to_string() }),
+        }
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::application::{NAMESPACE_OWNER, TRACKING_ID};
 use crate::cluster::{Cluster, ClusterError, tracking_app};
-use crate::manifest::{Kind, Manifest};
+use crate::manifest::{Key, Kind, Manifest};
 use crate::order;
 
 /// Something wrong with the manifests, with the place where a person can mend it.
@@ -25,12 +25,16 @@ impl Problem {
     }
 
     fn text(&self) -> String {
-        if self.file.is_empty() { self.message.clone() } else { format!("{}:{}:{}: {}", self.file, self.line, self.column, self.message) }
+        if self.file.is_empty() {
+            self.message.clone()
+        } else {
+            format!("{}:{}:{}: {}", self.file, self.line, self.column, self.message)
+        }
     }
 }
 
-/// Sets namespaces and tracking annotations, and puts the objects in order. `namespace_made_for` asks for the
-/// destination namespace itself to be among them, named as made for that app.
+/// Sets namespaces and tracking annotations, and puts the objects in order. With `make_namespace` the destination
+/// namespace itself is among them, marked as made for the app, unless it was there before.
 pub async fn prepare(
     cluster: &Cluster,
     app: &str,
@@ -61,8 +65,8 @@ pub async fn prepare(
         }
         targets.push(manifest);
     }
-    let is_there = |manifest: &Manifest| manifest.kind().kind == "Namespace" && manifest.key().name == namespace;
-    if make_namespace && !targets.iter().any(is_there) {
+    let is_there = |manifest: &Manifest| manifest.kind() == namespace_kind() && manifest.key().name == namespace;
+    if make_namespace && !targets.iter().any(is_there) && may_make(cluster, app, namespace).await? {
         let annotations = json!({NAMESPACE_OWNER: app});
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "annotations": annotations}});
         targets.push(Manifest::generated(object));
@@ -77,6 +81,22 @@ pub async fn prepare(
     }
     targets.sort_by_cached_key(|target| order::place(&target.object));
     Ok(targets)
+}
+
+pub fn namespace_kind() -> Kind {
+    Kind { group: String::new(), version: "v1".to_owned(), kind: "Namespace".to_owned() }
+}
+
+/// Whether a namespace is the app's to make: one that somebody else made is used, and outlives the app.
+async fn may_make(cluster: &Cluster, app: &str, namespace: &str) -> Result<bool, ClusterError> {
+    let key = Key {
+        group: String::new(),
+        kind: "Namespace".to_owned(),
+        namespace: String::new(),
+        name: namespace.to_owned(),
+    };
+    let live = cluster.get(&namespace_kind(), &key).await?;
+    Ok(live.is_none_or(|live| live["metadata"]["annotations"][NAMESPACE_OWNER].as_str() == Some(app)))
 }
 
 /// Group and kind of the definitions among the manifests, and whether their objects are namespaced.

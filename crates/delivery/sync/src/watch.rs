@@ -43,9 +43,12 @@ async fn watch(client: kube::Client, served: Served, wake: Arc<dyn Wake>) {
     let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
     while let Some(event) = events.next().await {
         match event {
-            Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object)) => tell(&served, &object, &*wake),
-            // What was there before is looked at by those who asked for the watch.
-            Ok(watcher::Event::Init | watcher::Event::InitApply(_) | watcher::Event::InitDone) => {}
+            // What the first list shows may have changed since those who asked for the watch looked; a list after an
+            // interruption shows what happened meanwhile.
+            Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object) | watcher::Event::Delete(object)) => {
+                tell(&served, &object, &*wake);
+            }
+            Ok(watcher::Event::Init | watcher::Event::InitDone) => {}
             Err(error) => tracing::debug!(kind = served.resource.kind, %error, "watch interrupted"),
         }
     }

@@ -155,9 +155,7 @@ impl Worker {
             Some(commit) => Ok(commit),
             None => Err(SourceError::NoRevision { repo_url: url, revision }),
         });
-        read.await.unwrap_or_else(|error| {
-            Err(SourceError::Read { what: self.name.clone(), reason: error.to_string() })
-        })
+        read.await.unwrap_or_else(|error| Err(SourceError::Read { what: self.name.clone(), reason: error.to_string() }))
     }
 
     /// The steady state: new commits are deployed, drift is shown and put right.
@@ -184,7 +182,8 @@ impl Worker {
                 return self.follow_up(round).await;
             }
         }
-        let held_message = held.then(|| format!("held at an earlier commit until the next push; {} is not deployed", head.short()));
+        let held_message =
+            held.then(|| format!("held at an earlier commit until the next push; {} is not deployed", head.short()));
         self.condition(round, "SyncHeld", held_message);
         self.compare_and_heal(round, &head).await?;
         if refreshed {

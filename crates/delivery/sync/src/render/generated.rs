@@ -31,7 +31,9 @@ fn labels(app: &str) -> Value {
 fn deployment(environment: &Environment, settings: &Settings, port: u16, others: &[u16]) -> Value {
     let app = &environment.app;
     let mut ports = vec![json!({"name": "http", "containerPort": port, "protocol": "TCP"})];
-    ports.extend(others.iter().map(|port| json!({"name": format!("port-{port}"), "containerPort": port, "protocol": "TCP"})));
+    ports.extend(
+        others.iter().map(|port| json!({"name": format!("port-{port}"), "containerPort": port, "protocol": "TCP"})),
+    );
     let mut env = vec![json!({"name": "PORT", "value": port.to_string()})];
     env.retain(|_| settings.env.iter().all(|(name, _)| name != "PORT"));
     env.extend(settings.env.iter().map(|(name, value)| match value {
@@ -101,7 +103,9 @@ fn service(app: &str, port: u16, others: &[u16]) -> Value {
         ports[0]["port"] = port.into();
     }
     ports.extend(
-        others.iter().map(|port| json!({"name": format!("port-{port}"), "port": port, "protocol": "TCP", "targetPort": port})),
+        others
+            .iter()
+            .map(|port| json!({"name": format!("port-{port}"), "port": port, "protocol": "TCP", "targetPort": port})),
     );
     json!({
         "apiVersion": "v1",
@@ -134,8 +138,8 @@ fn ingress(environment: &Environment, settings: &Settings) -> Value {
     })
 }
 
-/// The files that stand for what is generated: written to a repository's `deploy` directory, they deploy the same.
-pub fn eject(app: &str, settings: &Settings, exposed_ports: &[u16]) -> Vec<(String, String)> {
+/// The same as files in the directory `deploy`, held together by a kustomization.
+pub(super) fn files(app: &str, settings: &Settings, exposed_ports: &[u16]) -> Vec<(String, String)> {
     let environment = Environment { app: app.to_owned(), preview: String::new() };
     let mut files = Vec::new();
     let mut names = Vec::new();

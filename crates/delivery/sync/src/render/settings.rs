@@ -96,7 +96,8 @@ fn health(fields: &mut Fields<'_>) -> Result<Option<String>, DecodeError> {
 
 fn environment(node: &Node) -> Result<Vec<(String, EnvValue)>, DecodeError> {
     let wanted = "env: expected a mapping of names to values";
-    let mapping = node.as_mapping().ok_or_else(|| DecodeError::new(node.mark, format!("{wanted}, found {}", node.describe())))?;
+    let mapping =
+        node.as_mapping().ok_or_else(|| DecodeError::new(node.mark, format!("{wanted}, found {}", node.describe())))?;
     let mut env = Vec::new();
     for entry in mapping.iter() {
         let value = match &entry.value.value {
@@ -126,10 +127,12 @@ fn quantities(node: &Node, path: &str) -> Result<Vec<(String, String)>, DecodeEr
     let mut quantities = Vec::new();
     for key in ["cpu", "memory", "ephemeral-storage"] {
         let Some(node) = fields.node(key) else { continue };
-        let text = node
-            .as_text()
-            .filter(|text| is_quantity(text))
-            .ok_or_else(|| DecodeError::new(node.mark, format!("{path}.{key}: expected a quantity like 100m or 64Mi, found {}", node.describe())))?;
+        let text = node.as_text().filter(|text| is_quantity(text)).ok_or_else(|| {
+            DecodeError::new(
+                node.mark,
+                format!("{path}.{key}: expected a quantity like 100m or 64Mi, found {}", node.describe()),
+            )
+        })?;
         quantities.push((key.to_owned(), text.to_owned()));
     }
     fields.finish()?;
@@ -159,16 +162,28 @@ mod tests {
 
     #[test]
     fn settings_are_read_or_refused_with_their_place() {
-        check("", expect!["Settings { replicas: None, port: None, health: None, env: [], requests: [], limits: [], hosts: [] }"]);
+        check(
+            "",
+            expect![
+                "Settings { replicas: None, port: None, health: None, env: [], requests: [], limits: [], hosts: [] }"
+            ],
+        );
         check(
             "replicas: 5\nport: 8080\nhealth: /healthz\nenv:\n  COLOUR: teal\n  N: 3\n  P: {secret: s, key: k}\nresources:\n  limits: {cpu: 1, memory: 64Mi}\nhosts: [a.example]\n",
-            expect![[r#"Settings { replicas: Some(5), port: Some(8080), health: Some("/healthz"), env: [("COLOUR", Text("teal")), ("N", Text("3")), ("P", Secret { name: "s", key: "k" })], requests: [], limits: [("cpu", "1"), ("memory", "64Mi")], hosts: ["a.example"] }"#]],
+            expect![[
+                r#"Settings { replicas: Some(5), port: Some(8080), health: Some("/healthz"), env: [("COLOUR", Text("teal")), ("N", Text("3")), ("P", Secret { name: "s", key: "k" })], requests: [], limits: [("cpu", "1"), ("memory", "64Mi")], hosts: ["a.example"] }"#
+            ]],
         );
         check("replica: 5", expect![[r#"1:1: unknown field "replica"; did you mean "replicas"?"#]]);
         check("replicas: -1", expect!["1:11: replicas: expected a number from 0 to 1000, found -1"]);
         check("port: http", expect![[r#"1:7: port: expected a whole number, found the string "http""#]]);
         check("health: healthz", expect![[r#"1:9: health: expected a path that begins with '/', found "healthz""#]]);
-        check("resources: {limits: {memory: lots}}", expect![[r#"1:30: resources.limits.memory: expected a quantity like 100m or 64Mi, found the string "lots""#]]);
+        check(
+            "resources: {limits: {memory: lots}}",
+            expect![[
+                r#"1:30: resources.limits.memory: expected a quantity like 100m or 64Mi, found the string "lots""#
+            ]],
+        );
         check("env: [A=b]", expect!["1:6: env: expected a mapping of names to values, found a list"]);
         check("env:\n  A: {secrets: s}", expect![[r#"2:7: unknown field "env.A.secrets"; did you mean "secret"?"#]]);
         check("a: [", expect!["2:1: this is not YAML: while parsing a node, did not find expected node content"]);

@@ -238,7 +238,11 @@ fn http_get(path: &str) -> http::Request<Vec<u8>> {
 
 fn git(directory: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new("git");
-    command.args(arguments).current_dir(directory).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
+    command
+        .args(arguments)
+        .current_dir(directory)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_SYSTEM", "/dev/null");
     for who in ["AUTHOR", "COMMITTER"] {
         command.env(format!("GIT_{who}_NAME"), "Ada").env(format!("GIT_{who}_EMAIL"), "ada@example.com");
         command.env(format!("GIT_{who}_DATE"), "2026-01-02T03:04:05Z");
@@ -248,16 +252,25 @@ fn git(directory: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// `0.3 s` differs from run to run.
+/// What differs from run to run: times, the names of pods, and how many replicas somebody saw on the way.
 fn without_times(text: &str) -> String {
     let mut result = String::new();
-    for line in text.lines() {
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        if line.ends_with(" ready") && lines.peek().is_some_and(|next| next.ends_with(" ready")) {
+            continue;
+        }
+        let line = match line.split_once("(pod ") {
+            Some((before, _)) => format!("{before}(pod NAME)"),
+            None => line.to_owned(),
+        };
         let words: Vec<&str> = line.split(' ').collect();
         let masked: Vec<&str> = words
             .iter()
             .enumerate()
             .map(|(index, word)| {
-                let is_time = word.parse::<f64>().is_ok() && words.get(index + 1).is_some_and(|next| next.starts_with('s'));
+                let is_time =
+                    word.parse::<f64>().is_ok() && words.get(index + 1).is_some_and(|next| next.starts_with('s'));
                 if is_time { "N" } else { word }
             })
             .collect();
@@ -272,7 +285,12 @@ fn without_times(text: &str) -> String {
 struct ContentBuilder(parking_lot::Mutex<HashSet<String>>);
 
 impl Builder for ContentBuilder {
-    fn ensure(&self, app: String, tree: Arc<dyn Tree>, progress: Lines) -> BoxFuture<'static, Result<Image, BuildError>> {
+    fn ensure(
+        &self,
+        app: String,
+        tree: Arc<dyn Tree>,
+        progress: Lines,
+    ) -> BoxFuture<'static, Result<Image, BuildError>> {
         let git_tree = GitTree::of(&*tree).expect("the stage's sources are Git repositories");
         assert_eq!(git_tree.id().to_string(), tree.id());
         let was_built = self.0.lock().insert(tree.id());
