@@ -57,7 +57,9 @@ struct Scheduler {
     told: HashMap<Key, String>,
     /// Waiting pods that are to be looked at.
     due: HashSet<Key>,
-    waiting: HashSet<Key>,
+    /// All waiting pods, and the order they came in.
+    waiting: HashMap<Key, u64>,
+    serial: u64,
 }
 
 /// Runs the scheduler until the future is dropped.
@@ -78,7 +80,8 @@ pub async fn run(context: Context) {
         assumed: HashMap::new(),
         told: HashMap::new(),
         due: HashSet::new(),
-        waiting: HashSet::new(),
+        waiting: HashMap::new(),
+        serial: 0,
     };
     scheduler.look_at_everything();
     loop {
@@ -127,13 +130,35 @@ fn offers(node: &Node) -> impl PartialEq + use<'_> {
 
 impl Scheduler {
     fn look_at_everything(&mut self) {
-        self.waiting = self.pods.all().iter().filter(|pod| waits(pod)).map(|pod| Key::of(&**pod)).collect();
-        self.told.retain(|key, _| self.waiting.contains(key));
+        let mut waiting: Vec<Arc<Pod>> = self.pods.all().into_iter().filter(|pod| waits(pod)).collect();
+        waiting.sort_by_key(|pod| pod.metadata.creation_timestamp.clone());
+        let keys: HashSet<Key> = waiting.iter().map(|pod| Key::of(&**pod)).collect();
+        self.waiting.retain(|key, _| keys.contains(key));
+        self.told.retain(|key, _| keys.contains(key));
+        for pod in waiting {
+            self.line_up(Key::of(&*pod));
+        }
         let pods = &self.pods;
         self.assumed.retain(|uid, (key, _)| {
             pods.get(key).is_some_and(|pod| pod.metadata.uid.as_ref() == Some(uid) && assigned_node(&pod).is_none())
         });
-        self.due.clone_from(&self.waiting);
+        self.all_are_due();
+    }
+
+    /// Puts a pod at the end of the line; false where it stands there already.
+    fn line_up(&mut self, key: Key) -> bool {
+        self.serial += 1;
+        let serial = self.serial;
+        let mut is_new = false;
+        self.waiting.entry(key).or_insert_with(|| {
+            is_new = true;
+            serial
+        });
+        is_new
+    }
+
+    fn all_are_due(&mut self) {
+        self.due.extend(self.waiting.keys().cloned());
     }
 
     fn note_pod(&mut self, change: Result<Change<Pod>, Missed>) {
@@ -144,7 +169,7 @@ impl Scheduler {
                 let asks_the_same = change.previous.as_ref().is_some_and(|previous| {
                     previous.spec == pod.spec && previous.metadata.labels == pod.metadata.labels
                 });
-                if self.waiting.insert(key.clone()) || !asks_the_same {
+                if self.line_up(key.clone()) || !asks_the_same {
                     self.due.insert(key);
                 }
             }
@@ -162,7 +187,7 @@ impl Scheduler {
         let held_room = change.previous.as_ref().is_some_and(|pod| assigned_node(pod).is_some() && !is_finished(pod));
         let holds_room = change.current.as_ref().is_some_and(|pod| assigned_node(pod).is_some() && !is_finished(pod));
         if held_room != holds_room {
-            self.due.clone_from(&self.waiting);
+            self.all_are_due();
         }
     }
 
@@ -171,7 +196,7 @@ impl Scheduler {
         let before = change.previous.as_ref();
         let now = change.current.as_ref();
         if before.map(|node| offers(node)) != now.map(|node| offers(node)) {
-            self.due.clone_from(&self.waiting);
+            self.all_are_due();
         }
     }
 
@@ -202,7 +227,7 @@ impl Scheduler {
         let mut due: Vec<Arc<Pod>> =
             self.due.drain().filter_map(|key| self.pods.get(&key)).filter(|pod| waits(pod)).collect();
         due.retain(|pod| pod.metadata.uid.as_ref().is_none_or(|uid| !self.assumed.contains_key(uid)));
-        due.sort_by_key(|pod| (Reverse(priority(pod)), pod.metadata.creation_timestamp.clone(), Key::of(&**pod)));
+        due.sort_by_key(|pod| (Reverse(priority(pod)), self.waiting.get(&Key::of(&**pod)).copied()));
         let mut board = self.board();
         for pod in due {
             if let Err(error) = self.schedule(&mut board, &pod).await {

@@ -54,9 +54,19 @@ fn requests_count_against_what_is_allocatable() {
     check(&nodes, &[], &pod("2", json!({})), expect!["goes to a"]);
     check(&nodes, &[], &pod("2001m", json!({})), expect!["0/1 nodes are available: 1 Insufficient cpu."]);
     check(&nodes, &[(pod("1", json!({})), "a")], &pod("1", json!({})), expect!["goes to a"]);
-    check(&nodes, &[(pod("1", json!({})), "a")], &pod("1500m", json!({})), expect!["0/1 nodes are available: 1 Insufficient cpu."]);
+    check(
+        &nodes,
+        &[(pod("1", json!({})), "a")],
+        &pod("1500m", json!({})),
+        expect!["0/1 nodes are available: 1 Insufficient cpu."],
+    );
     let three = [(pod("0", json!({})), "a"), (pod("0", json!({})), "a"), (pod("0", json!({})), "a")];
-    check(&nodes, &three, &pod("3", json!({})), expect!["0/1 nodes are available: 1 Insufficient cpu, 1 Too many pods."]);
+    check(
+        &nodes,
+        &three,
+        &pod("3", json!({})),
+        expect!["0/1 nodes are available: 1 Insufficient cpu, 1 Too many pods."],
+    );
 }
 
 #[test]
@@ -73,16 +83,31 @@ fn the_emptier_or_the_preferred_node_is_taken() {
 fn nodes_are_chosen_by_label_and_affinity() {
     let nodes = [node("a", json!({"metadata": {"labels": {"disk": "ssd", "cores": "8"}}}))];
     check(&nodes, &[], &pod("1", json!({"nodeSelector": {"disk": "ssd"}})), expect!["goes to a"]);
-    check(&nodes, &[], &pod("1", json!({"nodeSelector": {"disk": "hdd"}})), expect!["0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."]);
+    check(
+        &nodes,
+        &[],
+        &pod("1", json!({"nodeSelector": {"disk": "hdd"}})),
+        expect!["0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."],
+    );
     let affinity = |key: &str, operator: &str, values: &[&str]| {
         json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
             {"matchExpressions": [{"key": key, "operator": operator, "values": values}]}
         ]}}}})
     };
     check(&nodes, &[], &pod("1", affinity("cores", "Gt", &["7"])), expect!["goes to a"]);
-    check(&nodes, &[], &pod("1", affinity("cores", "Lt", &["8"])), expect!["0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."]);
+    check(
+        &nodes,
+        &[],
+        &pod("1", affinity("cores", "Lt", &["8"])),
+        expect!["0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."],
+    );
     check(&nodes, &[], &pod("1", affinity("disk", "NotIn", &["hdd"])), expect!["goes to a"]);
-    check(&nodes, &[], &pod("1", affinity("gpu", "Exists", &[])), expect!["0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."]);
+    check(
+        &nodes,
+        &[],
+        &pod("1", affinity("gpu", "Exists", &[])),
+        expect!["0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."],
+    );
 }
 
 #[test]
@@ -95,10 +120,24 @@ fn taints_keep_off_who_does_not_tolerate_them() {
             json!({"spec": {"taints": [{"key": "slow", "effect": "PreferNoSchedule"}]}, "status": {"allocatable": {"cpu": "1m"}}}),
         ),
     ];
-    check(&nodes, &[], &pod("1", json!({})), expect!["0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint {team: db}, 1 node(s) were unschedulable."]);
+    check(
+        &nodes,
+        &[],
+        &pod("1", json!({})),
+        expect![
+            "0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint {team: db}, 1 node(s) were unschedulable."
+        ],
+    );
     let tolerates = |toleration: Value| json!({"tolerations": [toleration]});
     check(&nodes, &[], &pod("1", tolerates(json!({"key": "team", "value": "db"}))), expect!["goes to a"]);
-    check(&nodes, &[], &pod("1", tolerates(json!({"key": "team", "value": "web"}))), expect!["0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint {team: db}, 1 node(s) were unschedulable."]);
+    check(
+        &nodes,
+        &[],
+        &pod("1", tolerates(json!({"key": "team", "value": "web"}))),
+        expect![
+            "0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint {team: db}, 1 node(s) were unschedulable."
+        ],
+    );
     check(&nodes[1..2], &[], &pod("1", tolerates(json!({"operator": "Exists"}))), expect!["goes to b"]);
 }
 
@@ -108,7 +147,12 @@ fn a_port_of_the_node_is_given_once() {
     let with_port = |address: &str| json!({"containers": [{"name": "c", "ports": [{"containerPort": 80, "hostPort": 80, "hostIP": address}]}]});
     let there = [(pod("0", with_port("127.0.0.1")), "a")];
     check(&nodes, &there, &pod("0", with_port("127.0.0.2")), expect!["goes to a"]);
-    check(&nodes, &there, &pod("0", with_port("")), expect!["0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports."]);
+    check(
+        &nodes,
+        &there,
+        &pod("0", with_port("")),
+        expect!["0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports."],
+    );
 }
 
 #[test]
@@ -119,8 +163,18 @@ fn pods_keep_together_or_apart() {
     let together = json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term}}});
     let alone = pod("0", apart.clone());
     check(&nodes, &[(pod("0", json!({})), "a")], &alone, expect!["goes to b"]);
-    check(&nodes, &[(pod("0", json!({})), "a"), (pod("0", json!({})), "b")], &alone, expect!["0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules."]);
-    check(&nodes[..1], &[(alone, "a")], &pod("0", json!({})), expect!["0/1 nodes are available: 1 node(s) didn't satisfy existing pods anti-affinity rules."]);
+    check(
+        &nodes,
+        &[(pod("0", json!({})), "a"), (pod("0", json!({})), "b")],
+        &alone,
+        expect!["0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules."],
+    );
+    check(
+        &nodes[..1],
+        &[(alone, "a")],
+        &pod("0", json!({})),
+        expect!["0/1 nodes are available: 1 node(s) didn't satisfy existing pods anti-affinity rules."],
+    );
     check(&nodes, &[], &pod("0", together.clone()), expect!["goes to a"]);
     check(&nodes, &[(pod("1", json!({})), "b")], &pod("0", together), expect!["goes to b"]);
 }
