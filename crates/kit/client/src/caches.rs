@@ -341,6 +341,15 @@ impl<K> Changes<K> {
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }
     }
+
+    /// The next change, where there is one already.
+    pub fn try_next(&mut self) -> Option<Result<Change<K>, Missed>> {
+        match self.0.try_recv() {
+            Ok(change) => Some(Ok(change)),
+            Err(broadcast::error::TryRecvError::Lagged(_)) => Some(Err(Missed)),
+            Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed) => None,
+        }
+    }
 }
 
 #[cfg(test)]
