@@ -1,0 +1,3 @@
+//! What a real API server answered, replayed against this crate.
+
+mod recorded;
