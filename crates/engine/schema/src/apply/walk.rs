@@ -103,7 +103,10 @@ fn item_element(of: Type<'_>, item: &Value) -> Result<String, String> {
                 _ => None,
             }
         };
-        match item.get(key).filter(|value| !value.is_null()).cloned().or_else(default) {
+        let given = item.get(key).filter(|value| !value.is_null());
+        // An empty text will be defaulted, and must name the same item before and after.
+        let given = given.filter(|value| **value != "").cloned().or_else(default).or_else(|| given.cloned());
+        match given {
             Some(value) => keys.insert(key.to_owned(), value),
             None => {
                 return Err(format!(

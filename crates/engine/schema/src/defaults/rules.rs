@@ -63,8 +63,9 @@ fn set_if_missing(members: &mut Members, key: &str, value: Value) {
 }
 
 fn copy_if_missing(members: &mut Members, from: &str, to: &str) {
-    if let Some(value) = members.get(from).filter(|value| !value.is_null()).cloned() {
-        set_if_missing(members, to, value);
+    let Some(value) = members.get(from).filter(|value| !value.is_null()).cloned() else { return };
+    if members.get(to).and_then(Value::as_object).is_none_or(Members::is_empty) {
+        members.insert(to.to_owned(), value);
     }
 }
 
