@@ -148,3 +148,71 @@ async fn questions() {
         )
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading() {
+    let Some(shell) = Shell::start().await else { return };
+    shell.run("create -f -", DEPLOYMENT).await;
+    shell
+        .check(
+            "get deploy --no-headers -o custom-columns=N:.metadata.name,R:.spec.replicas",
+            "",
+            expect![[r#"
+        web   2
+    "#]],
+        )
+        .await;
+    shell
+        .check(
+            "get svc kubernetes --no-headers -o name",
+            "",
+            expect![[r#"
+        service/kubernetes
+    "#]],
+        )
+        .await;
+    shell
+        .check(
+            "explain deployment.spec.replicas",
+            "",
+            expect![[r#"
+        GROUP:      apps
+        KIND:       Deployment
+        VERSION:    v1
+
+        FIELD: replicas <integer>
+
+
+        DESCRIPTION:
+            Number of desired pods. This is a pointer to distinguish between explicit
+            zero and not specified. Defaults to 1.
+    
+
+    "#]],
+        )
+        .await;
+    shell
+        .check(
+            "get deploy -l app=nothing",
+            "",
+            expect![[r#"
+        No resources found in default namespace.
+    "#]],
+        )
+        .await;
+    let table = shell.run("get deploy", "").await;
+    assert!(
+        table.starts_with("NAME   READY   UP-TO-DATE   AVAILABLE   AGE\nweb    0/2     0            0           "),
+        "{table}"
+    );
+    shell
+        .check(
+            "auth can-i --list --no-headers",
+            "",
+            expect![[r#"
+        *.*   []    []    [*]
+              [*]   []    [*]
+    "#]],
+        )
+        .await;
+}
