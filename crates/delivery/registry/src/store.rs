@@ -13,7 +13,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, BufWriter, Read, Write},
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
@@ -155,19 +155,38 @@ impl Store {
         stored
     }
 
-    fn fill_and_finish(
+    fn fill_and_finish(&self, repository: &str, upload: &str, content: &mut dyn Read) -> Result<(Digest, u64), StoreError> {
+        self.write_and_finish(repository, upload, &mut |output| {
+            copy(content, &mut |chunk| output.write_all(chunk).map_err(StoreError::Input)).map(|_| ())
+        })
+    }
+
+    /// Stores what `write` writes as a blob of `repository`: its digest and length.
+    pub fn put_blob_with(
+        &self,
+        repository: &str,
+        write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(Digest, u64), StoreError> {
+        let upload = self.begin(repository)?;
+        let stored = self.write_and_finish(repository, &upload, &mut |output| write(output).map_err(StoreError::Input));
+        if stored.is_err() {
+            let _ = fs::remove_file(self.upload_path(&upload));
+        }
+        stored
+    }
+
+    fn write_and_finish(
         &self,
         repository: &str,
         upload: &str,
-        content: &mut dyn Read,
+        write: &mut dyn FnMut(&mut dyn Write) -> Result<(), StoreError>,
     ) -> Result<(Digest, u64), StoreError> {
         let path = self.upload_path(upload);
-        let mut file = File::create(&path).map_err(io_error(&path))?;
-        let mut hasher = Sha256::new();
-        let size = copy(content, &mut |chunk| {
-            hasher.update(chunk);
-            file.write_all(chunk).map_err(io_error(&path))
-        })?;
+        let file = File::create(&path).map_err(io_error(&path))?;
+        let mut output = Hashing { inner: BufWriter::with_capacity(COPY_BYTES, file), hasher: Sha256::new(), size: 0 };
+        write(&mut output)?;
+        let Hashing { inner, hasher, size } = output;
+        let file = inner.into_inner().map_err(|error| io_error(&path)(error.into_error()))?;
         let digest = Digest::finish(hasher);
         self.keep(repository, &path, file, digest)?;
         Ok((digest, size))
@@ -485,6 +504,26 @@ impl Store {
             file.sync_all().map_err(io_error(&temporary))?;
         }
         publish(&temporary, path)
+    }
+}
+
+/// Hashes what passes through.
+struct Hashing {
+    inner: BufWriter<File>,
+    hasher: Sha256,
+    size: u64,
+}
+
+impl Write for Hashing {
+    fn write(&mut self, content: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(content)?;
+        self.hasher.update(&content[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 

@@ -1,0 +1,5 @@
+//! Whole builds, into a store on disk. Commands run in a sandbox that only pretends.
+
+mod building;
+mod copying;
+mod world;
