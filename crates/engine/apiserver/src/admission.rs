@@ -2,6 +2,7 @@
 //! it. One step, one file, one line in [`chain`].
 
 mod default_class;
+mod signing_request;
 mod escalation;
 mod lifecycle;
 mod limits;
@@ -88,6 +89,7 @@ pub fn chain() -> Vec<Box<dyn Admission>> {
         Box::new(tolerations::DefaultTolerationSeconds),
         Box::new(default_class::DefaultClass),
         Box::new(runtime_class::RuntimeClass),
+        Box::new(signing_request::SigningRequest),
         Box::new(escalation::Escalation),
         Box::new(quota::ResourceQuota),
     ]

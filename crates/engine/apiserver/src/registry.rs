@@ -78,7 +78,7 @@ impl Resource {
             conversion: convert::of(&kind.group, &kind.version, &kind.plural),
             strategy: strategy::of(storage_group, &kind.plural),
             selectable: selectable.iter().map(|path| (*path).to_owned()).collect(),
-            deprecation: None,
+            deprecation: deprecation(kind),
             terminating: false,
             complete_since: 0,
         }
@@ -149,6 +149,16 @@ impl Resource {
             || (path == "metadata.namespace" && self.kind.namespaced)
             || self.selectable.iter().any(|known| known == path)
     }
+}
+
+/// What upstream says of built-in resources that are on their way out.
+fn deprecation(kind: &Kind) -> Option<String> {
+    let text = match (&*kind.group, &*kind.plural) {
+        ("", "endpoints") => "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+        ("", "componentstatuses") => "v1 ComponentStatus is deprecated in v1.19+",
+        _ => return None,
+    };
+    Some(text.to_owned())
 }
 
 /// What the keys of a resource start with. The core group is written out, since a key's parts are never empty.

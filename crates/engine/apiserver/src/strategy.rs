@@ -1,11 +1,13 @@
 //! Rules that some kinds have of their own, beyond their schema.
 
 mod definition;
+mod job;
 mod namespace;
 mod node;
 mod pod;
 
 pub use pod::quality_of_service;
+mod secret;
 pub mod service;
 
 use serde_json::Value;
@@ -114,6 +116,8 @@ pub fn of(group: &str, plural: &str) -> &'static dyn Strategy {
         ("", "services") => &service::ServiceStrategy,
         ("", "namespaces") => &namespace::NamespaceStrategy,
         ("", "nodes") => &node::NodeStrategy,
+        ("", "secrets") => &secret::SecretStrategy,
+        ("batch", "jobs") => &job::JobStrategy,
         ("apiextensions.k8s.io", "customresourcedefinitions") => &definition::DefinitionStrategy,
         (
             "",

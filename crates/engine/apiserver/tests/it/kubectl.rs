@@ -176,19 +176,19 @@ async fn reading() {
             "explain deployment.spec.replicas",
             "",
             expect![[r#"
-        GROUP:      apps
-        KIND:       Deployment
-        VERSION:    v1
+                GROUP:      apps
+                KIND:       Deployment
+                VERSION:    v1
 
-        FIELD: replicas <integer>
+                FIELD: replicas <integer>
 
 
-        DESCRIPTION:
-            Number of desired pods. This is a pointer to distinguish between explicit
-            zero and not specified. Defaults to 1.
+                DESCRIPTION:
+                    Number of desired pods. This is a pointer to distinguish between explicit
+                    zero and not specified. Defaults to 1.
     
 
-    "#]],
+            "#]],
         )
         .await;
     shell

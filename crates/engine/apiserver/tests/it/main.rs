@@ -6,3 +6,4 @@ mod definitions;
 mod kubectl;
 mod objects;
 mod support;
+mod watching;
