@@ -2,7 +2,6 @@
 //! it. One step, one file, one line in [`chain`].
 
 mod default_class;
-mod signing_request;
 mod escalation;
 mod lifecycle;
 mod limits;
@@ -10,6 +9,7 @@ mod priority;
 pub mod quota;
 mod runtime_class;
 mod service_account;
+mod signing_request;
 mod tolerations;
 
 use serde_json::Value;

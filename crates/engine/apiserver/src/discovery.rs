@@ -160,12 +160,10 @@ pub fn answer(server: &Server, request: &Request) -> Result<Answer, Failure> {
     let served = server.registry.served();
     let path = request.info.path.trim_matches('/');
     let parts: Vec<&str> = path.split('/').collect();
-    if let ["api"] | ["apis"] = parts[..] {
-        if let Some(version) = wants_aggregated(request) {
-            let documents = server.discovery.documents(&served);
-            let document = if parts[0] == "api" { &documents.core } else { &documents.groups };
-            return Ok(aggregated_answer(request, document, version));
-        }
+    if let (["api"] | ["apis"], Some(version)) = (&parts[..], wants_aggregated(request)) {
+        let documents = server.discovery.documents(&served);
+        let document = if parts[0] == "api" { &documents.core } else { &documents.groups };
+        return Ok(aggregated_answer(request, document, version));
     }
     let document = match parts[..] {
         ["api"] => json!({

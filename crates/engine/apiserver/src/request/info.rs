@@ -46,7 +46,7 @@ impl RequestInfo {
             }
             _ => return info,
         }
-        while parts.last() == Some(&"") && parts.len() <= 1 {
+        if parts == [""] {
             return info;
         }
         info.is_resource = true;

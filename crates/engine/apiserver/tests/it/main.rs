@@ -7,3 +7,4 @@ mod kubectl;
 mod objects;
 mod support;
 mod watching;
+mod wire;

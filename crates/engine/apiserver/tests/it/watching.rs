@@ -60,7 +60,9 @@ async fn a_watch_ends_when_its_time_is_up() {
 async fn watchers_of_both_strategies_follow() {
     let maps: Api<ConfigMap> = Api::default_namespaced(client(&server().await));
     maps.create(&PostParams::default(), &config("a")).await.unwrap();
-    for (config_of_watcher, fresh) in [(watcher::Config::default(), "b"), (watcher::Config::default().streaming_lists(), "c")] {
+    for (config_of_watcher, fresh) in
+        [(watcher::Config::default(), "b"), (watcher::Config::default().streaming_lists(), "c")]
+    {
         let mut objects = std::pin::pin!(watcher(maps.clone(), config_of_watcher).applied_objects());
         assert_eq!(objects.try_next().await.unwrap().unwrap().name_any(), "a");
         if fresh == "c" {
