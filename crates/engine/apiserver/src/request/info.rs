@@ -137,6 +137,13 @@ mod tests {
         ));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_path_brings_it_down(path in "(/(api|apis|v1|watch|namespaces|a%2|%C3|é|))*/?") {
+            let _info = RequestInfo::parse(&Method::GET, &path, false);
+        }
+    }
+
     #[test]
     fn paths_are_taken_apart() {
         check(Method::GET, "/api/v1/namespaces", expect!["true list group= version=v1 ns= namespaces// "]);
