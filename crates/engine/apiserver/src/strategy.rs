@@ -91,9 +91,14 @@ struct Plain {
     returns_deleted: bool,
     creates_on_update: bool,
     needs_version: bool,
+    orphans_by_default: bool,
 }
 
 impl Strategy for Plain {
+    fn orphans_by_default(&self) -> bool {
+        self.orphans_by_default
+    }
+
     fn returns_deleted(&self) -> bool {
         self.returns_deleted
     }
@@ -107,7 +112,7 @@ impl Strategy for Plain {
     }
 }
 
-const PLAIN: Plain = Plain { returns_deleted: false, creates_on_update: false, needs_version: false };
+const PLAIN: Plain = Plain { returns_deleted: false, creates_on_update: false, needs_version: false, orphans_by_default: false };
 
 /// The strategy of a built-in resource.
 pub fn of(group: &str, plural: &str) -> &'static dyn Strategy {
@@ -123,6 +128,7 @@ pub fn of(group: &str, plural: &str) -> &'static dyn Strategy {
             "",
             "serviceaccounts" | "persistentvolumes" | "persistentvolumeclaims" | "podtemplates" | "resourcequotas",
         ) => &Plain { returns_deleted: true, ..PLAIN },
+        ("", "replicationcontrollers") => &Plain { orphans_by_default: true, ..PLAIN },
         ("", "endpoints" | "events" | "limitranges") | ("coordination.k8s.io", "leases") => {
             &Plain { creates_on_update: true, ..PLAIN }
         }
