@@ -1,12 +1,15 @@
 //! What stands between a well-formed request and the store: steps that may change an object, then steps that may refuse
 //! it. One step, one file, one line in [`chain`].
 
+mod default_class;
 mod escalation;
 mod lifecycle;
 mod limits;
 mod priority;
 pub mod quota;
+mod runtime_class;
 mod service_account;
+mod signing_request;
 mod tolerations;
 
 use serde_json::Value;
@@ -84,6 +87,9 @@ pub fn chain() -> Vec<Box<dyn Admission>> {
         Box::new(service_account::ServiceAccount),
         Box::new(priority::Priority),
         Box::new(tolerations::DefaultTolerationSeconds),
+        Box::new(default_class::DefaultClass),
+        Box::new(runtime_class::RuntimeClass),
+        Box::new(signing_request::SigningRequest),
         Box::new(escalation::Escalation),
         Box::new(quota::ResourceQuota),
     ]

@@ -1,6 +1,6 @@
 //! OpenAPI documents, made when somebody asks and kept until what is served changes.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, io::Read, sync::Arc};
 
 use bytes::Bytes;
 use coracle_schema::{Kind, openapi};
@@ -27,26 +27,33 @@ struct Documents {
     by_path: HashMap<String, Arc<Document>>,
 }
 
+/// Kept compressed: most clients take it like that, and it is asked for seldom.
 #[derive(Debug)]
 struct Document {
-    bytes: Bytes,
+    gzipped: Bytes,
     etag: String,
+}
+
+impl Document {
+    fn new(json: &[u8]) -> Result<Self, Failure> {
+        let gzipped = response::gzipped(json).map_err(Failure::internal)?;
+        Ok(Self { gzipped: gzipped.into(), etag: etag(json) })
+    }
 }
 
 impl Cache {
     /// The document at `path`, made by `make` where it is not known yet.
-    fn get(&self, generation: u64, path: &str, make: impl FnOnce() -> Value) -> Arc<Document> {
+    fn get(&self, generation: u64, path: &str, make: impl FnOnce() -> Value) -> Result<Arc<Document>, Failure> {
         let mut documents = self.0.lock();
         if documents.generation != generation {
             *documents = Documents { generation, by_path: HashMap::new() };
         }
         if let Some(document) = documents.by_path.get(path) {
-            return document.clone();
+            return Ok(document.clone());
         }
-        let bytes = Bytes::from(make().to_string());
-        let document = Arc::new(Document { etag: etag(&bytes), bytes });
+        let document = Arc::new(Document::new(make().to_string().as_bytes())?);
         documents.by_path.insert(path.to_owned(), document.clone());
-        document
+        Ok(document)
     }
 }
 
@@ -57,15 +64,15 @@ pub fn answer(server: &Server, request: &Request) -> Result<Answer, Failure> {
     match path {
         "v2" => {
             let kinds: Vec<&Kind> = served.all.iter().map(|resource| &*resource.kind).collect();
-            let document = server.openapi.get(served.generation, path, || openapi::v2(&kinds));
-            Ok(conditional(request, &document))
+            let document = server.openapi.get(served.generation, path, || openapi::v2(&kinds))?;
+            conditional(request, &document)
         }
         "v3" => {
-            let document = server.openapi.get(served.generation, path, || index(&served));
-            Ok(conditional(request, &document))
+            let document = server.openapi.get(served.generation, path, || index(&served))?;
+            conditional(request, &document)
         }
         _ => match path.strip_prefix("v3/").filter(|path| group_versions(&served).iter().any(|known| known == path)) {
-            Some(path) => Ok(conditional(request, &group_document(server, &served, path))),
+            Some(path) => conditional(request, &*group_document(server, &served, path)?),
             None => Ok(crate::serve::not_found()),
         },
     }
@@ -84,7 +91,7 @@ fn group_versions(served: &Served) -> Vec<String> {
     paths
 }
 
-fn group_document(server: &Server, served: &Served, path: &str) -> Arc<Document> {
+fn group_document(server: &Server, served: &Served, path: &str) -> Result<Arc<Document>, Failure> {
     server.openapi.get(served.generation, &format!("v3/{path}"), || {
         let group_version = path.split_once('/').map_or(path, |(_, group_version)| group_version);
         let kinds: Vec<&Kind> = served.all.iter().map(|resource| &*resource.kind).collect();
@@ -107,15 +114,22 @@ fn index(served: &Served) -> Value {
     json!({"paths": paths})
 }
 
-fn conditional(request: &Request, document: &Document) -> Answer {
-    let known = request.headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let mut answer = if known == Some(document.etag.as_str()) {
+fn conditional(request: &Request, document: &Document) -> Result<Answer, Failure> {
+    let text = |name: header::HeaderName| request.headers.get(name).and_then(|value| value.to_str().ok());
+    let mut answer = if text(header::IF_NONE_MATCH) == Some(document.etag.as_str()) {
         response::answer(StatusCode::NOT_MODIFIED, "application/json", Bytes::new())
+    } else if text(header::ACCEPT_ENCODING).is_some_and(|codings| codings.contains("gzip")) {
+        let mut answer = response::answer(StatusCode::OK, "application/json", document.gzipped.clone());
+        answer.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        answer
     } else {
-        response::answer(StatusCode::OK, "application/json", document.bytes.clone())
+        let mut plain = Vec::new();
+        flate2::read::GzDecoder::new(&document.gzipped[..]).read_to_end(&mut plain).map_err(Failure::internal)?;
+        response::answer(StatusCode::OK, "application/json", plain)
     };
     if let Ok(etag) = HeaderValue::from_str(&document.etag) {
         answer.headers_mut().insert(header::ETAG, etag);
     }
-    answer
+    answer.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding, Accept"));
+    Ok(answer)
 }

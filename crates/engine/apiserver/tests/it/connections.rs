@@ -26,6 +26,9 @@ use crate::support::{Listening, TOKEN, client, listen, options};
 /// A node agent that says what it was asked, and echoes what it is sent after an upgrade.
 async fn answer(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let target = request.uri().to_string();
+    if target.contains("previous=true") {
+        return Ok(Response::builder().status(400).body(Full::new("previous terminated container not found\n".into())).unwrap());
+    }
     if !request.headers().contains_key("upgrade") {
         return Ok(Response::new(Full::new(format!("{} {target}", request.method()).into())));
     }
@@ -126,6 +129,9 @@ async fn logs_come_from_the_node_agent() {
     let pods: Api<Pod> = Api::default_namespaced(client(&listening.server));
     let wanted = LogParams { container: Some("b".into()), tail_lines: Some(3), ..LogParams::default() };
     assert_eq!(pods.logs("p", &wanted).await.unwrap(), "GET /containerLogs/default/p/b?tailLines=3");
+    let earlier = LogParams { container: Some("b".into()), previous: true, ..LogParams::default() };
+    let refused = pods.logs("p", &earlier).await.unwrap_err().to_string();
+    assert!(refused.contains("previous terminated container not found: BadRequest"), "{refused}");
     let unclear = pods.logs("p", &LogParams::default()).await.unwrap_err().to_string();
     assert!(unclear.contains("a container name must be specified for pod p, choose one of: [a b]"), "{unclear}");
 }

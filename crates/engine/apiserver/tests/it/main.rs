@@ -5,4 +5,7 @@ mod connections;
 mod definitions;
 mod kubectl;
 mod objects;
+mod races;
 mod support;
+mod watching;
+mod wire;
