@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use coracle_registry::{Digest, Store, StoreError};
+use coracle_registry::{Digest, StoreError};
 use flate2::{Compression, GzBuilder};
 use sha2::{Digest as _, Sha256};
 
@@ -16,8 +16,6 @@ use crate::{BaseLayer, Context, layers::Layers};
 
 /// The moment of every file that a build puts into an image, in seconds since 1970. Not 0, which some programs take for "none".
 const MODIFIED_SECONDS: u64 = 1;
-/// Smaller layers are left unpacked: making and unpacking them is then hardly more than copying.
-const PACKED_FROM_BYTES: u64 = 16 << 20;
 const PLAIN: &str = "application/vnd.oci.image.layer.v1.tar";
 const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
@@ -51,10 +49,11 @@ pub enum Content {
 /// The paths of a new layer, without leading slashes; sorted, so directories come before what they hold.
 pub type NewLayer = BTreeMap<String, NewItem>;
 
-/// Writes `items` as a layer into `repository` of the store.
-pub fn write(store: &Store, repository: &str, items: &NewLayer, context: &dyn Context, layers: &Layers) -> Result<BaseLayer, StoreError> {
-    let total: u64 = items.values().map(|item| if let NewKind::File { size_bytes, .. } = item.kind { size_bytes } else { 0 }).sum();
-    put(store, repository, total, &mut |output| {
+/// Writes `items` as a layer.
+pub fn write(items: &NewLayer, context: &dyn Context, layers: &Layers) -> Result<BaseLayer, StoreError> {
+    let total: u64 =
+        items.values().map(|item| if let NewKind::File { size_bytes, .. } = item.kind { size_bytes } else { 0 }).sum();
+    put(layers, total, &mut |output| {
         let mut builder = tar::Builder::new(output);
         for (path, item) in items {
             append(&mut builder, path, item, context, layers)?;
@@ -65,17 +64,16 @@ pub fn write(store: &Store, repository: &str, items: &NewLayer, context: &dyn Co
 
 /// Stores the archive that `write` writes, packed where that is worth while.
 fn put(
-    store: &Store,
-    repository: &str,
+    layers: &Layers,
     size_bytes: u64,
     write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
 ) -> Result<BaseLayer, StoreError> {
-    if size_bytes < PACKED_FROM_BYTES {
-        let (digest, size_bytes) = store.put_blob_with(repository, write)?;
+    if size_bytes < layers.packed_from_bytes() {
+        let (digest, size_bytes) = layers.put(write)?;
         return Ok(BaseLayer { digest, size_bytes, media_type: PLAIN.into(), diff_id: digest });
     }
     let mut diff_id = None;
-    let (digest, size_bytes) = store.put_blob_with(repository, &mut |output| {
+    let (digest, size_bytes) = layers.put(&mut |output| {
         // No name and no time in the header: they would be in the digest.
         let packer = GzBuilder::new().mtime(0).write(output, Compression::fast());
         let mut hashing = Hashing { inner: packer, hasher: Sha256::new() };
@@ -159,10 +157,10 @@ impl Read for Exact<'_> {
 }
 
 /// Writes what a command left in an overlay's upper directory as a layer, its deletions as OCI spells them.
-pub fn write_upper(store: &Store, repository: &str, upper: &Path) -> Result<BaseLayer, StoreError> {
+pub fn write_upper(layers: &Layers, upper: &Path) -> Result<BaseLayer, StoreError> {
     let mut total = 0;
     size_of(upper, &mut total).map_err(StoreError::Input)?;
-    put(store, repository, total, &mut |output| {
+    put(layers, total, &mut |output| {
         let mut builder = tar::Builder::new(output);
         let mut linked = BTreeMap::new();
         append_upper(&mut builder, upper, "", &mut linked)?;
@@ -184,7 +182,12 @@ fn size_of(directory: &Path, total: &mut u64) -> io::Result<()> {
 
 type Linked = BTreeMap<(u64, u64), String>;
 
-fn append_upper(builder: &mut tar::Builder<&mut dyn Write>, directory: &Path, prefix: &str, linked: &mut Linked) -> io::Result<()> {
+fn append_upper(
+    builder: &mut tar::Builder<&mut dyn Write>,
+    directory: &Path,
+    prefix: &str,
+    linked: &mut Linked,
+) -> io::Result<()> {
     let mut names = Vec::new();
     for entry in fs::read_dir(directory)? {
         names.push(entry?.file_name());
@@ -198,7 +201,12 @@ fn append_upper(builder: &mut tar::Builder<&mut dyn Write>, directory: &Path, pr
     Ok(())
 }
 
-fn append_upper_item(builder: &mut tar::Builder<&mut dyn Write>, path: &Path, inside: &str, linked: &mut Linked) -> io::Result<()> {
+fn append_upper_item(
+    builder: &mut tar::Builder<&mut dyn Write>,
+    path: &Path,
+    inside: &str,
+    linked: &mut Linked,
+) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     let file_type = metadata.file_type();
     let mut header = tar::Header::new_gnu();

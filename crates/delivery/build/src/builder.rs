@@ -46,11 +46,18 @@ pub struct Limits {
     pub step: Duration,
     /// Everything.
     pub build: Duration,
+    /// Layers with less in them are left unpacked: making and unpacking them is then hardly more than copying.
+    pub packed_from_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { context_bytes: 2 << 30, step: Duration::from_secs(30 * 60), build: Duration::from_secs(60 * 60) }
+        Self {
+            context_bytes: 2 << 30,
+            step: Duration::from_secs(30 * 60),
+            build: Duration::from_secs(60 * 60),
+            packed_from_bytes: 16 << 20,
+        }
     }
 }
 
@@ -172,11 +179,33 @@ impl Builder {
             return Ok(found);
         }
         let scratch = Arc::new(Scratch::new(&self.cache_dir.join("work")).map_err(BuildError::Context)?);
-        let layers = Layers::new(self.store.clone(), self.cache_dir.join("index"), scratch.clone());
+        let layers = Layers::new(
+            self.store.clone(),
+            request.name.clone(),
+            self.cache_dir.join("index"),
+            scratch.clone(),
+            self.limits.packed_from_bytes,
+        );
         fs::create_dir_all(self.cache_dir.join("index")).map_err(BuildError::Context)?;
-        let shared = Arc::new(Shared { builder: self.clone(), request, images, plan, files, layers, scratch, report: report.clone() });
+        let shared = Arc::new(Shared {
+            builder: self.clone(),
+            request,
+            images,
+            plan,
+            files,
+            layers,
+            scratch,
+            report: report.clone(),
+        });
         let mut execution = Execution { shared: shared.clone(), done: HashMap::new() };
-        let executed = execution.stage(shared.plan.target).await?;
+        let executed = match execution.stage(shared.plan.target).await {
+            Ok(executed) => executed,
+            Err(error) => {
+                // The steps that went well need not be done again.
+                blocking(move || Ok(shared.layers.commit(|_| Ok(()))?)).await?;
+                return Err(error);
+            }
+        };
         let built = blocking(move || shared.finish(&executed)).await?;
         report(format!("image {} built in {}", short(&built.digest), human(begun.elapsed())));
         Ok(built)
@@ -215,7 +244,12 @@ impl Builder {
         Ok(Prepared { files, needs, parsed, text })
     }
 
-    async fn fetch(&self, request: &Request, prepared: &Prepared, platform: &str) -> Result<HashMap<String, BaseImage>, BuildError> {
+    async fn fetch(
+        &self,
+        request: &Request,
+        prepared: &Prepared,
+        platform: &str,
+    ) -> Result<HashMap<String, BaseImage>, BuildError> {
         let mut images = HashMap::new();
         let mut problems = Vec::new();
         for (reference, place) in &prepared.needs.images {
@@ -223,7 +257,9 @@ impl Builder {
                 Ok(image) => {
                     images.insert(reference.clone(), image);
                 }
-                Err(error) => problems.extend(wish(request, prepared, platform).problems(place, error.to_string(), None).0),
+                Err(error) => {
+                    problems.extend(wish(request, prepared, platform).problems(place, error.to_string(), None).0)
+                }
             }
         }
         if problems.is_empty() { Ok(images) } else { Err(BuildError::Dockerfile(dockerfile::Problems(problems))) }
@@ -240,7 +276,13 @@ impl Builder {
         }
         let Ok(document) = serde_json::from_slice::<ImageDocument>(&image.config) else { return Ok(None) };
         let size_bytes = image.layers.iter().map(|layer| layer.size_bytes).sum();
-        Ok(Some(Built { digest: manifest.digest, tag: plan.tag.clone(), config: document.config, size_bytes, reused: true }))
+        Ok(Some(Built {
+            digest: manifest.digest,
+            tag: plan.tag.clone(),
+            config: document.config,
+            size_bytes,
+            reused: true,
+        }))
     }
 }
 
@@ -263,7 +305,9 @@ fn read_text(context: &dyn Context, path: &str) -> Result<String, BuildError> {
 }
 
 /// Runs `work` where it may block.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, BuildError> + Send + 'static) -> Result<T, BuildError> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BuildError> + Send + 'static,
+) -> Result<T, BuildError> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(BuildError::Internal(error.to_string())))
 }
 
@@ -389,7 +433,13 @@ impl Shared {
         }
     }
 
-    fn copy(&self, action: &Action, copy: &CopyAction, origin: Option<&[BaseLayer]>, below: &[BaseLayer]) -> Result<BaseLayer, BuildError> {
+    fn copy(
+        &self,
+        action: &Action,
+        copy: &CopyAction,
+        origin: Option<&[BaseLayer]>,
+        below: &[BaseLayer],
+    ) -> Result<BaseLayer, BuildError> {
         let failed = |error: std::io::Error| self.refuse(action, error.to_string());
         let view = self.layers.view(below).map_err(failed)?;
         let mut sources = match origin {
@@ -403,9 +453,12 @@ impl Shared {
                 select::find(&ViewFiles { view: &view, called }, &copy.sources, &copy.exclude)
             }
         }
-        .map_err(|(message, hint)| self.refuse(action, hint.map_or(message.clone(), |hint| format!("{message} ({hint})"))))?;
+        .map_err(|(message, hint)| {
+            self.refuse(action, hint.map_or(message.clone(), |hint| format!("{message} ({hint})")))
+        })?;
         if copy.unpack {
-            sources = place::unpack(sources, &|content, size_bytes| self.open(content, size_bytes)).map_err(|why| self.refuse(action, why))?;
+            sources = place::unpack(sources, &|content, size_bytes| self.open(content, size_bytes))
+                .map_err(|why| self.refuse(action, why))?;
         }
         for (name, content) in &copy.inline {
             let size_bytes = content.len() as u64;
@@ -419,7 +472,7 @@ impl Shared {
         };
         let mut placing = Placing { view: &view, owner, mode: copy.chmod, layer: BTreeMap::new() };
         placing.copy(&sources, &copy.destination).map_err(|why| self.refuse(action, why))?;
-        let layer = archive::write(&self.builder.store, &self.request.name, &placing.layer, &*self.request.context, &self.layers)?;
+        let layer = archive::write(&placing.layer, &*self.request.context, &self.layers)?;
         Ok(layer)
     }
 
@@ -439,7 +492,7 @@ impl Shared {
         if placing.layer.is_empty() {
             return Ok(None);
         }
-        let layer = archive::write(&self.builder.store, &self.request.name, &placing.layer, &*self.request.context, &self.layers)?;
+        let layer = archive::write(&placing.layer, &*self.request.context, &self.layers)?;
         Ok(Some(layer))
     }
 
@@ -448,7 +501,9 @@ impl Shared {
             return Err(self.refuse(action, "commands cannot be run here: this machine lacks what containers need"));
         };
         if below.is_empty() {
-            return Err(self.refuse(action, "there is nothing in the image that could run it: FROM scratch has no shell"));
+            return Err(
+                self.refuse(action, "there is nothing in the image that could run it: FROM scratch has no shell")
+            );
         }
         let overlay = self.scratch.path().join(format!("run{}", action.number));
         let (upper, work) = (overlay.join("upper"), overlay.join("work"));
@@ -479,48 +534,55 @@ impl Shared {
             output,
             timeout: self.builder.limits.step,
         };
+        let layers = self.layers.clone();
+        blocking(move || Ok(layers.commit(|_| Ok(()))?)).await?;
         let outcome = sandbox.run(step).await.map_err(|error| self.refuse(action, error.to_string()))?;
         let detail = match outcome {
             RunOutcome::Exited(0) => {
-                let (store, name) = (self.builder.store.clone(), self.request.name.clone());
-                return blocking(move || Ok(archive::write_upper(&store, &name, &upper)?)).await;
+                let layers = self.layers.clone();
+                return blocking(move || Ok(archive::write_upper(&layers, &upper)?)).await;
             }
             RunOutcome::Exited(code) => format!("exited with {code}"),
             RunOutcome::Killed(signal) => format!("was killed by signal {signal}"),
             RunOutcome::TimedOut => format!("took longer than {} and was killed", human(self.builder.limits.step)),
         };
         let output = last.lock().iter().cloned().collect();
-        Err(BuildError::Step { file: self.request.dockerfile.clone(), place: Box::new(action.place.clone()), detail, output })
+        Err(BuildError::Step {
+            file: self.request.dockerfile.clone(),
+            place: Box::new(action.place.clone()),
+            detail,
+            output,
+        })
     }
 
     /// Writes the configuration and the manifest.
     fn finish(&self, executed: &Executed) -> Result<Built, BuildError> {
-        let (store, name) = (&self.builder.store, self.request.name.as_str());
+        let name = self.request.name.as_str();
         let target = &self.plan.stages[&self.plan.target];
         let mut document = ImageDocument::empty(&platform());
         document.stamp();
         document.config = target.config.clone();
         document.history = executed.history.clone();
         document.rootfs.diff_ids = executed.layers.iter().map(|layer| layer.diff_id.to_string()).collect();
-        for layer in &executed.layers {
-            if !store.link_blob(name, &layer.digest)? {
-                return Err(BuildError::Internal(format!("layer {} vanished during the build", layer.digest)));
-            }
-        }
         let config = serde_json::to_vec(&document).expect("a configuration is JSON");
-        let (config_digest, config_size) = store.put_blob(name, &mut config.as_slice())?;
         let layers: Vec<_> = executed
             .layers
             .iter()
             .map(|layer| json!({"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size_bytes}))
             .collect();
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": OCI_MANIFEST,
-            "config": {"mediaType": CONFIG_TYPE, "digest": config_digest, "size": config_size},
-            "layers": layers,
-        });
-        let digest = store.put_manifest(name, Some(&self.plan.tag), OCI_MANIFEST, manifest.to_string().as_bytes())?;
+        let digest = self.layers.commit(|batch| {
+            for layer in &executed.layers {
+                batch.link_blob(name, &layer.digest)?;
+            }
+            let (config_digest, config_size) = batch.put_blob(name, &mut config.as_slice())?;
+            let manifest = json!({
+                "schemaVersion": 2,
+                "mediaType": OCI_MANIFEST,
+                "config": {"mediaType": CONFIG_TYPE, "digest": config_digest, "size": config_size},
+                "layers": layers,
+            });
+            batch.put_manifest(name, Some(&self.plan.tag), OCI_MANIFEST, manifest.to_string().as_bytes())
+        })?;
         let size_bytes = executed.layers.iter().map(|layer| layer.size_bytes).sum();
         Ok(Built { digest, tag: self.plan.tag.clone(), config: document.config, size_bytes, reused: false })
     }

@@ -36,7 +36,9 @@ impl Cache {
     pub fn put(&self, key: &str, layer: Option<&BaseLayer>, scratch: &Scratch) {
         let part = scratch.path().join(format!("{key}.step"));
         let text = serde_json::to_vec(&layer).expect("a layer is JSON");
-        let kept = fs::create_dir_all(&self.directory).and_then(|()| fs::write(&part, text)).and_then(|()| fs::rename(&part, self.path(key)));
+        let kept = fs::create_dir_all(&self.directory)
+            .and_then(|()| fs::write(&part, text))
+            .and_then(|()| fs::rename(&part, self.path(key)));
         if let Err(error) = kept {
             tracing::warn!(%error, "a build step is not remembered");
         }
@@ -46,6 +48,9 @@ impl Cache {
     pub fn layers(&self) -> Vec<Digest> {
         let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
         let texts = entries.filter_map(|entry| fs::read(entry.path()).ok());
-        texts.filter_map(|text| serde_json::from_slice::<Option<BaseLayer>>(&text).ok()?).map(|layer| layer.digest).collect()
+        texts
+            .filter_map(|text| serde_json::from_slice::<Option<BaseLayer>>(&text).ok()?)
+            .map(|layer| layer.digest)
+            .collect()
     }
 }

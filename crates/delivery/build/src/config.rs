@@ -162,7 +162,8 @@ impl ImageConfig {
     /// The TCP ports it says it listens on, in ascending order.
     pub fn tcp_ports(&self) -> Vec<u16> {
         let ports = self.exposed_ports.iter().flat_map(BTreeMap::keys);
-        let mut ports: Vec<u16> = ports.filter_map(|port| port.strip_suffix("/tcp").unwrap_or(port).parse().ok()).collect();
+        let mut ports: Vec<u16> =
+            ports.filter_map(|port| port.strip_suffix("/tcp").unwrap_or(port).parse().ok()).collect();
         ports.sort_unstable();
         ports.dedup();
         ports

@@ -69,7 +69,10 @@ impl DirectoryContext {
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
             let name = entry.file_name().into_string().map_err(|name| {
-                io::Error::new(io::ErrorKind::InvalidData, format!("{prefix}{}: the name is not UTF-8", name.to_string_lossy()))
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("{prefix}{}: the name is not UTF-8", name.to_string_lossy()),
+                )
             })?;
             let path = format!("{prefix}{name}");
             let metadata = fs::symlink_metadata(entry.path())?;

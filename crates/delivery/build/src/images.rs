@@ -80,7 +80,8 @@ impl StoreImages {
     fn find(&self, reference: &str, platform: &str) -> Result<BaseImage, ImageError> {
         let not_found = |detail: String| ImageError::NotFound { reference: reference.to_owned(), detail };
         let unusable = |detail: String| ImageError::Unusable { reference: reference.to_owned(), detail };
-        let failed = |error: StoreError| ImageError::Fetch { reference: reference.to_owned(), detail: error.to_string() };
+        let failed =
+            |error: StoreError| ImageError::Fetch { reference: reference.to_owned(), detail: error.to_string() };
         let Some(rest) = reference.strip_prefix(&self.host).and_then(|rest| rest.strip_prefix('/')) else {
             return Err(not_found(format!("only images of {} can be used here: push it there first", self.host)));
         };
@@ -89,7 +90,8 @@ impl StoreImages {
         let unknown = || not_found(format!("the registry has no {name} at {found}"));
         let mut manifest = self.store.manifest(name, &found).map_err(failed)?.ok_or_else(unknown)?;
         if manifest.media_type.contains("index") || manifest.media_type.contains("list") {
-            let digest = for_platform(&manifest.content, platform).ok_or_else(|| unusable(format!("it is not made for {platform}")))?;
+            let digest = for_platform(&manifest.content, platform)
+                .ok_or_else(|| unusable(format!("it is not made for {platform}")))?;
             manifest = self.store.manifest(name, &Reference::Digest(digest)).map_err(failed)?.ok_or_else(unknown)?;
         }
         BaseImage::from_store(&self.store, manifest.digest, &manifest.content).map_err(unusable)
@@ -111,7 +113,8 @@ fn for_platform(index: &[u8], platform: &str) -> Option<Digest> {
     let index: serde_json::Value = serde_json::from_slice(index).ok()?;
     let (os, architecture) = platform.split_once('/')?;
     let fits = |manifest: &&serde_json::Value| {
-        manifest["platform"]["os"] == os && manifest["platform"]["architecture"] == architecture.split('/').next().unwrap_or(architecture)
+        manifest["platform"]["os"] == os
+            && manifest["platform"]["architecture"] == architecture.split('/').next().unwrap_or(architecture)
     };
     index["manifests"].as_array()?.iter().find(fits)?["digest"].as_str()?.parse().ok()
 }
@@ -138,9 +141,12 @@ struct ManifestFields {
 impl BaseImage {
     /// The image whose manifest is `manifest`, all of whose blobs are in `store`; the error says why it cannot be used.
     pub fn from_store(store: &Store, digest: Digest, manifest: &[u8]) -> Result<Self, String> {
-        let manifest: ManifestFields = serde_json::from_slice(manifest).map_err(|error| format!("its manifest is malformed: {error}"))?;
-        let config = std::fs::read(store.blob_path(&manifest.config.digest)).map_err(|error| format!("its configuration is missing: {error}"))?;
-        let document: ImageDocument = serde_json::from_slice(&config).map_err(|error| format!("its configuration is malformed: {error}"))?;
+        let manifest: ManifestFields =
+            serde_json::from_slice(manifest).map_err(|error| format!("its manifest is malformed: {error}"))?;
+        let config = std::fs::read(store.blob_path(&manifest.config.digest))
+            .map_err(|error| format!("its configuration is missing: {error}"))?;
+        let document: ImageDocument =
+            serde_json::from_slice(&config).map_err(|error| format!("its configuration is malformed: {error}"))?;
         let diff_ids: Result<Vec<Digest>, _> = document.rootfs.diff_ids.iter().map(|id| id.parse()).collect();
         let diff_ids = diff_ids.map_err(|error| format!("its configuration is malformed: {error}"))?;
         if diff_ids.len() != manifest.layers.len() {

@@ -3,13 +3,14 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write as _},
+    io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
     path::PathBuf,
     sync::Arc,
 };
 
-use coracle_registry::Store;
+use coracle_registry::{Batch, Digest, Store, StoreError};
 use flate2::read::MultiGzDecoder;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::{BaseLayer, scratch::Scratch};
@@ -33,10 +34,17 @@ pub struct Item {
 pub enum ItemKind {
     Directory,
     /// Where its content is in the unpacked archive.
-    File { offset: u64, size_bytes: u64 },
-    Symlink { target: String },
+    File {
+        offset: u64,
+        size_bytes: u64,
+    },
+    Symlink {
+        target: String,
+    },
     /// The same file as another path.
-    Hardlink { target: String },
+    Hardlink {
+        target: String,
+    },
     /// A device or pipe.
     Special,
 }
@@ -49,16 +57,49 @@ pub struct Layers {
     index_directory: PathBuf,
     /// Unpacked archives, for the time of one build.
     scratch: Arc<Scratch>,
+    repository: String,
+    /// New layers that are not in their place yet: they are made durable together, which is much cheaper.
+    pending: Arc<Mutex<Batch>>,
+    packed_from_bytes: u64,
 }
 
 impl Layers {
-    pub fn new(store: Store, index_directory: PathBuf, scratch: Arc<Scratch>) -> Self {
-        Self { store, index_directory, scratch }
+    /// For a build into `repository`; layers with at least `packed_from_bytes` in them are packed.
+    pub fn new(
+        store: Store,
+        repository: String,
+        index_directory: PathBuf,
+        scratch: Arc<Scratch>,
+        packed_from_bytes: u64,
+    ) -> Self {
+        let pending = Arc::new(Mutex::new(store.batch()));
+        Self { store, index_directory, scratch, repository, pending, packed_from_bytes }
+    }
+
+    pub fn packed_from_bytes(&self) -> u64 {
+        self.packed_from_bytes
+    }
+
+    /// Adds what `write` writes as a blob: its digest and length.
+    pub fn put(&self, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> Result<(Digest, u64), StoreError> {
+        // Not under the lock: what is written may be read from layers that are pending themselves.
+        let mut batch = self.store.batch();
+        let put = batch.put_blob_with(&self.repository, write)?;
+        self.pending.lock().append(batch);
+        Ok(put)
+    }
+
+    /// Makes everything durable that was added so far, and `last` with it.
+    pub fn commit<T>(&self, last: impl FnOnce(&mut Batch) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut batch = std::mem::replace(&mut *self.pending.lock(), self.store.batch());
+        let result = last(&mut batch)?;
+        batch.commit()?;
+        Ok(result)
     }
 
     /// The archive of `layer`, unpacked.
     fn archive(&self, layer: &BaseLayer) -> io::Result<PathBuf> {
-        let blob = self.store.blob_path(&layer.digest);
+        let blob = self.pending.lock().blob_path(&layer.digest);
         if layer.digest == layer.diff_id {
             return Ok(blob);
         }
@@ -124,7 +165,8 @@ fn scan(file: File) -> io::Result<Vec<Item>> {
         let entry = entry?;
         let path = clean(&String::from_utf8_lossy(&entry.path_bytes()));
         let header = entry.header();
-        let target = entry.link_name_bytes().map(|name| String::from_utf8_lossy(&name).into_owned()).unwrap_or_default();
+        let target =
+            entry.link_name_bytes().map(|name| String::from_utf8_lossy(&name).into_owned()).unwrap_or_default();
         let kind = match header.entry_type() {
             tar::EntryType::Directory => ItemKind::Directory,
             tar::EntryType::Symlink => ItemKind::Symlink { target },
@@ -189,8 +231,12 @@ impl View {
 
     fn remove_below(&mut self, path: &str) {
         let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
-        let below: Vec<String> =
-            self.items.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix)).map(|(path, _)| path.clone()).collect();
+        let below: Vec<String> = self
+            .items
+            .range(prefix.clone()..)
+            .take_while(|(path, _)| path.starts_with(&prefix))
+            .map(|(path, _)| path.clone())
+            .collect();
         for path in below {
             self.items.remove(&path);
         }
@@ -203,7 +249,9 @@ impl View {
 
     /// Whether there is a directory at `path`; there always is one at the root.
     pub fn is_directory(&self, path: &str) -> bool {
-        path.is_empty() || matches!(self.get(path), Some(Item { kind: ItemKind::Directory, .. })) || self.has_below(path)
+        path.is_empty()
+            || matches!(self.get(path), Some(Item { kind: ItemKind::Directory, .. }))
+            || self.has_below(path)
     }
 
     /// Archives need not list the directories that hold their files.
@@ -233,7 +281,8 @@ impl View {
 
     /// Where `path` leads when all links on the way are followed, the last one too. What does not exist stays as it is written.
     pub fn resolve(&self, path: &str) -> String {
-        let mut waiting: Vec<String> = clean(path).split('/').rev().filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        let mut waiting: Vec<String> =
+            clean(path).split('/').rev().filter(|part| !part.is_empty()).map(str::to_owned).collect();
         let mut at = String::new();
         let mut links = 0;
         while let Some(part) = waiting.pop() {

@@ -112,21 +112,55 @@ mod tests {
     #[test]
     fn wildcards() {
         for (pattern, path) in [
-            ("a", "a"), ("*", "a"), ("*.rs", "x.rs"), ("a?c", "abc"), ("[a-c]x", "bx"), ("[^a-c]x", "dx"), ("\\*", "*"), ("a/*/c", "a/b/c"),
-            ("**/x", "x"), ("**/x", "a/b/x"), ("a/**", "a/b/c"), ("a/**/c", "a/c"), ("**", "a/b"), ("[", "["),
+            ("a", "a"),
+            ("*", "a"),
+            ("*.rs", "x.rs"),
+            ("a?c", "abc"),
+            ("[a-c]x", "bx"),
+            ("[^a-c]x", "dx"),
+            ("\\*", "*"),
+            ("a/*/c", "a/b/c"),
+            ("**/x", "x"),
+            ("**/x", "a/b/x"),
+            ("a/**", "a/b/c"),
+            ("a/**/c", "a/c"),
+            ("**", "a/b"),
+            ("[", "["),
         ] {
             assert!(matches(pattern, path), "{pattern} {path}");
         }
-        for (pattern, path) in [("a", "b"), ("*", "a/b"), ("*.rs", "a/x.rs"), ("[a-c]x", "dx"), ("\\*", "a"), ("a/*/c", "a/c"), ("**/x", "a/y"), ("a", "a/b")] {
+        for (pattern, path) in [
+            ("a", "b"),
+            ("*", "a/b"),
+            ("*.rs", "a/x.rs"),
+            ("[a-c]x", "dx"),
+            ("\\*", "a"),
+            ("a/*/c", "a/c"),
+            ("**/x", "a/y"),
+            ("a", "a/b"),
+        ] {
             assert!(!matches(pattern, path), "{pattern} {path}");
         }
     }
 
     #[test]
     fn ignoring() {
-        let ignore = Ignore::parse("# comment\n*.md\n!README.md\n/target\nnode_modules/\n**/*.log\n!keep/**/deep.log\n\n./a/b\n");
+        let ignore = Ignore::parse(
+            "# comment\n*.md\n!README.md\n/target\nnode_modules/\n**/*.log\n!keep/**/deep.log\n\n./a/b\n",
+        );
         let excluded: Vec<&str> = [
-            "x.md", "README.md", "sub/x.md", "target", "target/debug/x", "sub/target", "node_modules/m", "a.log", "b/c.log", "keep/x/deep.log", "a/b/c", "a/c",
+            "x.md",
+            "README.md",
+            "sub/x.md",
+            "target",
+            "target/debug/x",
+            "sub/target",
+            "node_modules/m",
+            "a.log",
+            "b/c.log",
+            "keep/x/deep.log",
+            "a/b/c",
+            "a/c",
         ]
         .into_iter()
         .filter(|path| ignore.excludes(path))

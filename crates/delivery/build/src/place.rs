@@ -121,7 +121,9 @@ impl Placing<'_> {
             return Err(format!("/{path} is a directory, so it cannot become a file"));
         }
         let kind = match &found.kind {
-            FoundKind::File { content, size_bytes } => NewKind::File { content: content.clone(), size_bytes: *size_bytes },
+            FoundKind::File { content, size_bytes } => {
+                NewKind::File { content: content.clone(), size_bytes: *size_bytes }
+            }
             FoundKind::Symlink { target } => NewKind::Symlink { target: target.clone() },
             FoundKind::Directory => return Ok(()),
         };
@@ -139,7 +141,10 @@ impl Placing<'_> {
 }
 
 /// Replaces sources that are tar archives by what is in them, as ADD does.
-pub fn unpack(sources: Vec<Source>, open: &dyn Fn(&Content, u64) -> io::Result<Box<dyn io::Read>>) -> Result<Vec<Source>, String> {
+pub fn unpack(
+    sources: Vec<Source>,
+    open: &dyn Fn(&Content, u64) -> io::Result<Box<dyn io::Read>>,
+) -> Result<Vec<Source>, String> {
     let mut out = Vec::new();
     for mut source in sources {
         let FoundKind::File { content, size_bytes } = &source.found.kind else {
@@ -153,7 +158,10 @@ pub fn unpack(sources: Vec<Source>, open: &dyn Fn(&Content, u64) -> io::Result<B
             [0x1f, 0x8b, ..] => true,
             head if head.get(257..262) == Some(b"ustar") => false,
             [b'B', b'Z', b'h', ..] | [0xfd, b'7', b'z', b'X', b'Z', 0, ..] if source.name.contains(".t") => {
-                return Err(format!("{} is packed with bzip2 or xz, which is not unpacked here: use gzip", source.name));
+                return Err(format!(
+                    "{} is packed with bzip2 or xz, which is not unpacked here: use gzip",
+                    source.name
+                ));
             }
             _ => {
                 out.push(source);
@@ -197,7 +205,8 @@ fn read_archive(input: Box<dyn io::Read>) -> io::Result<std::collections::BTreeM
         let mut entry = entry?;
         let path = crate::layers::clean(&String::from_utf8_lossy(&entry.path_bytes()));
         let mode = entry.header().mode()? & 0o7777;
-        let target = entry.link_name_bytes().map(|name| String::from_utf8_lossy(&name).into_owned()).unwrap_or_default();
+        let target =
+            entry.link_name_bytes().map(|name| String::from_utf8_lossy(&name).into_owned()).unwrap_or_default();
         total += entry.size();
         if total > LARGEST_UNPACKED_BYTES {
             return Err(io::Error::other("it unpacks to more than 512 MiB"));

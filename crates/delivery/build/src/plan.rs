@@ -175,7 +175,11 @@ impl Wish<'_> {
         let by_number = || target.parse().ok().filter(|number| *number < stages.len());
         by_name.or_else(by_number).ok_or_else(|| {
             let names: Vec<&str> = stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
-            let hint = if names.is_empty() { "no stage has a name".into() } else { format!("there are: {}", names.join(", ")) };
+            let hint = if names.is_empty() {
+                "no stage has a name".into()
+            } else {
+                format!("there are: {}", names.join(", "))
+            };
             self.problems(&stages[stages.len() - 1].place, format!("there is no stage {target:?} to build"), Some(hint))
         })
     }
@@ -208,7 +212,8 @@ impl Wish<'_> {
     }
 
     fn expand(&self, word: &str, place: &Place, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String, Problems> {
-        expand(word, self.dockerfile.escape, lookup).map_err(|error| self.problems(place, format!("{word}: {error}"), None))
+        expand(word, self.dockerfile.escape, lookup)
+            .map_err(|error| self.problems(place, format!("{word}: {error}"), None))
     }
 
     fn base(&self, number: usize, globals: &BTreeMap<String, String>) -> Result<Base, Problems> {
@@ -217,14 +222,23 @@ impl Wish<'_> {
         if let Some(platform) = &stage.platform {
             let platform = self.expand(platform, &stage.place, &lookup)?;
             if platform != self.platform {
-                let message = format!("images for {platform} cannot be built on this machine, which is {}", self.platform);
-                return Err(self.problems(&stage.place, message, Some("leave --platform out, or use $BUILDPLATFORM".into())));
+                let message =
+                    format!("images for {platform} cannot be built on this machine, which is {}", self.platform);
+                return Err(self.problems(
+                    &stage.place,
+                    message,
+                    Some("leave --platform out, or use $BUILDPLATFORM".into()),
+                ));
             }
         }
         let base = self.expand(&stage.base, &stage.place, &lookup)?;
         if base.is_empty() {
             let hint = "give it a default: ARG NAME=VALUE before the first FROM".into();
-            return Err(self.problems(&stage.place, format!("{:?} is empty, so there is no base image", stage.base), Some(hint)));
+            return Err(self.problems(
+                &stage.place,
+                format!("{:?} is empty, so there is no base image", stage.base),
+                Some(hint),
+            ));
         }
         if base == "scratch" {
             return Ok(Base::Scratch);
@@ -250,7 +264,17 @@ impl Wish<'_> {
         files: &ContextFiles,
         context: &dyn Context,
     ) -> Result<Plan, Problems> {
-        let mut planner = Planner { wish: self, needs, images, files, context, done: BTreeMap::new(), number: 0, problems: Vec::new(), used: BTreeSet::new() };
+        let mut planner = Planner {
+            wish: self,
+            needs,
+            images,
+            files,
+            context,
+            done: BTreeMap::new(),
+            number: 0,
+            problems: Vec::new(),
+            used: BTreeSet::new(),
+        };
         for (number, base) in &needs.stages {
             planner.stage(*number, base);
         }
@@ -259,12 +283,17 @@ impl Wish<'_> {
         }
         let target = &planner.done[&needs.target];
         let config = serde_json::to_vec(&target.config).expect("a configuration is JSON");
-        let tag = Key::new("image").with(&target.key).with(config).with(self.platform).finish()[..TAG_DIGITS].to_owned();
+        let tag =
+            Key::new("image").with(&target.key).with(config).with(self.platform).finish()[..TAG_DIGITS].to_owned();
         let mut warnings = self.dockerfile.warnings.clone();
         let known = |name: &String| planner.used.contains(name) || PROXY_ARGS.contains(&name.as_str());
         let globals: Vec<&String> = self.dockerfile.global_args.iter().map(|(name, _)| name).collect();
         for name in self.args.keys().filter(|name| !known(name) && !globals.contains(name)) {
-            warnings.push(self.problem(&self.dockerfile.stages[0].place, format!("no ARG takes the build argument {name}"), None));
+            warnings.push(self.problem(
+                &self.dockerfile.stages[0].place,
+                format!("no ARG takes the build argument {name}"),
+                None,
+            ));
         }
         Ok(Plan { stages: planner.done, target: needs.target, tag, total: planner.number, warnings })
     }
@@ -334,7 +363,13 @@ impl Planner<'_> {
         self.done.insert(number, state.planned);
     }
 
-    fn step(&mut self, state: &mut Stage, number: usize, place: &Place, instruction: &Instruction) -> Result<(), Problems> {
+    fn step(
+        &mut self,
+        state: &mut Stage,
+        number: usize,
+        place: &Place,
+        instruction: &Instruction,
+    ) -> Result<(), Problems> {
         let wish = self.wish;
         let refuse = |message: String| wish.problems(place, message, None);
         match instruction {
@@ -381,8 +416,14 @@ impl Planner<'_> {
             Instruction::Expose(ports) => {
                 for port in ports {
                     for port in self.word(state, place, port)?.split_whitespace() {
-                        let ports = expose(port).ok_or_else(|| refuse(format!("{port:?} is not a port: write EXPOSE 8080 or 53/udp")))?;
-                        state.planned.config.exposed_ports.get_or_insert_default().extend(ports.into_iter().map(|port| (port, Empty {})));
+                        let ports = expose(port)
+                            .ok_or_else(|| refuse(format!("{port:?} is not a port: write EXPOSE 8080 or 53/udp")))?;
+                        state
+                            .planned
+                            .config
+                            .exposed_ports
+                            .get_or_insert_default()
+                            .extend(ports.into_iter().map(|port| (port, Empty {})));
                     }
                 }
             }
@@ -407,7 +448,9 @@ impl Planner<'_> {
                 state.planned.config.shell = Some(shell.clone());
             }
             Instruction::Healthcheck(check) => state.planned.config.healthcheck = Some(healthcheck(check)),
-            Instruction::StopSignal(signal) => state.planned.config.stop_signal = Some(self.word(state, place, signal)?),
+            Instruction::StopSignal(signal) => {
+                state.planned.config.stop_signal = Some(self.word(state, place, signal)?)
+            }
             Instruction::Maintainer(name) => {
                 state.planned.config.labels.get_or_insert_default().insert("maintainer".into(), name.clone());
             }
@@ -440,7 +483,8 @@ impl Planner<'_> {
         }
         let argv = argv(&run.command, &state.shell);
         let cwd = if config.working_dir.is_empty() { "/".to_owned() } else { config.working_dir.clone() };
-        let mut key = Key::new("run").with(&state.planned.key).with(&cwd).with(&config.user).with([u8::from(run.offline)]);
+        let mut key =
+            Key::new("run").with(&state.planned.key).with(&cwd).with(&config.user).with([u8::from(run.offline)]);
         for part in [&argv, &env] {
             key.add(part.len().to_le_bytes());
             part.iter().for_each(|word| key.add(word));
@@ -487,7 +531,10 @@ impl Planner<'_> {
             let text = self.word(state, place, chmod)?;
             let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o7777);
             let message = format!("--chmod={text} is not understood");
-            action.chmod = Some(mode.ok_or_else(|| wish.problems(place, message, Some("give it in octal digits: --chmod=755".into())))?);
+            action.chmod =
+                Some(mode.ok_or_else(|| {
+                    wish.problems(place, message, Some("give it in octal digits: --chmod=755".into()))
+                })?);
         }
         let key = self.copy_key(state, place, &action)?;
         self.act(state, place, key, ActionKind::Copy(action));
@@ -496,10 +543,13 @@ impl Planner<'_> {
 
     /// Variables in a here-document; quotes in it mean nothing.
     fn inline(&self, state: &Stage, place: &Place, content: &str) -> Result<String, Problems> {
-        let escaped: String = content.chars().flat_map(|c| match c {
-            '"' | '\'' => vec![self.wish.dockerfile.escape, c],
-            c => vec![c],
-        }).collect();
+        let escaped: String = content
+            .chars()
+            .flat_map(|c| match c {
+                '"' | '\'' => vec![self.wish.dockerfile.escape, c],
+                c => vec![c],
+            })
+            .collect();
         self.word(state, place, &escaped)
     }
 
@@ -529,7 +579,8 @@ impl Planner<'_> {
 
     fn add_context_content(&self, key: &mut Key, place: &Place, action: &CopyAction) -> Result<(), Problems> {
         let refuse = |message: String, hint| self.wish.problems(place, message, hint);
-        let sources = select::find(self.files, &action.sources, &action.exclude).map_err(|(message, hint)| refuse(message, hint))?;
+        let sources = select::find(self.files, &action.sources, &action.exclude)
+            .map_err(|(message, hint)| refuse(message, hint))?;
         for source in &sources {
             key.add(&source.name);
             let own = [(String::new(), source.found.clone())];

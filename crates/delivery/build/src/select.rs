@@ -62,7 +62,10 @@ pub fn find(origin: &dyn Origin, sources: &[String], exclude: &[String]) -> Resu
     for source in sources {
         let path = clean(source);
         if source.split('/').any(|part| part == "..") && source.trim_start_matches('/').starts_with("..") {
-            return Err((format!("{source:?} is outside of {}", origin.name()), Some("only what is in the repository can be copied".into())));
+            return Err((
+                format!("{source:?} is outside of {}", origin.name()),
+                Some("only what is in the repository can be copied".into()),
+            ));
         }
         let paths: Vec<String> = match is_pattern(&path) {
             true => origin.paths().into_iter().filter(|candidate| matches(&path, candidate)).collect(),
@@ -108,7 +111,11 @@ impl ContextFiles {
             // A file that is taken back in brings its directories.
             for (at, _) in entry.path.match_indices('/') {
                 let path = &entry.path[..at];
-                kept.entry(path.to_owned()).or_insert_with(|| ContextEntry { path: path.to_owned(), kind: ContextKind::Directory, content_id: None });
+                kept.entry(path.to_owned()).or_insert_with(|| ContextEntry {
+                    path: path.to_owned(),
+                    kind: ContextKind::Directory,
+                    content_id: None,
+                });
             }
             kept.insert(entry.path.clone(), entry);
         }
@@ -117,7 +124,10 @@ impl ContextFiles {
 
     /// How much there is.
     pub fn size_bytes(&self) -> u64 {
-        self.entries.values().map(|entry| if let ContextKind::File { size_bytes, .. } = entry.kind { size_bytes } else { 0 }).sum()
+        self.entries
+            .values()
+            .map(|entry| if let ContextKind::File { size_bytes, .. } = entry.kind { size_bytes } else { 0 })
+            .sum()
     }
 
     /// The content's name of the file at `path`, asked of `context` where it is not known.
@@ -131,7 +141,9 @@ impl ContextFiles {
     fn found(entry: &ContextEntry) -> Found {
         match &entry.kind {
             ContextKind::Directory => Found { kind: FoundKind::Directory, mode: 0o755 },
-            ContextKind::Symlink { target } => Found { kind: FoundKind::Symlink { target: target.clone() }, mode: 0o777 },
+            ContextKind::Symlink { target } => {
+                Found { kind: FoundKind::Symlink { target: target.clone() }, mode: 0o777 }
+            }
             ContextKind::File { executable, size_bytes } => Found {
                 kind: FoundKind::File { content: Content::Context(entry.path.clone()), size_bytes: *size_bytes },
                 mode: if *executable { 0o755 } else { 0o644 },
@@ -174,7 +186,8 @@ impl Origin for ContextFiles {
             return Some(".dockerignore leaves it out".into());
         }
         let name = path.rsplit('/').next()?;
-        let similar = |candidate: &&String| candidate.rsplit('/').next().is_some_and(|last| last.eq_ignore_ascii_case(name));
+        let similar =
+            |candidate: &&String| candidate.rsplit('/').next().is_some_and(|last| last.eq_ignore_ascii_case(name));
         self.entries.keys().find(similar).map(|candidate| format!("there is {candidate:?}"))
     }
 }

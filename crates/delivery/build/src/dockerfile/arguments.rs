@@ -35,7 +35,10 @@ impl<'a> Slice<'a> {
     /// The first word and the rest.
     pub fn word(self) -> (Slice<'a>, Slice<'a>) {
         let length = self.text.find(char::is_whitespace).unwrap_or(self.text.len());
-        (Slice { text: &self.text[..length], offset: self.offset }, Slice::new(&self.text[length..], self.offset + length))
+        (
+            Slice { text: &self.text[..length], offset: self.offset },
+            Slice::new(&self.text[length..], self.offset + length),
+        )
     }
 
     /// All words.
@@ -82,7 +85,10 @@ pub fn pairs(text: Slice<'_>, escape: char) -> Result<Vec<(String, String)>, Wro
     for word in quoted_words(text, escape) {
         match word.text.split_once('=') {
             Some((name, value)) if !name.is_empty() => found.push((name.to_owned(), value.to_owned())),
-            _ => return Err(Wrong::new(word.offset, format!("{:?} is not NAME=VALUE", word.text)).hint("quote values that contain spaces")),
+            _ => {
+                return Err(Wrong::new(word.offset, format!("{:?} is not NAME=VALUE", word.text))
+                    .hint("quote values that contain spaces"));
+            }
         }
     }
     Ok(found)

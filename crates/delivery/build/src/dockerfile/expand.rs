@@ -142,13 +142,35 @@ mod tests {
         };
         let mut out = String::new();
         for word in [
-            "a$x", "${x}y", "$none.", "${none:-d}", "${empty:-d}", "${empty-d}", "${x:+set}", "${none+set}", "${none:-${x}}", "'$x'",
-            "\"$x $\"", "\\$x", "a\\ b", "\"a\\\"b\\n\"", "$", "${x:?}", "${none:?give it}", "${x%y}", "${x", "'open", "${}",
+            "a$x",
+            "${x}y",
+            "$none.",
+            "${none:-d}",
+            "${empty:-d}",
+            "${empty-d}",
+            "${x:+set}",
+            "${none+set}",
+            "${none:-${x}}",
+            "'$x'",
+            "\"$x $\"",
+            "\\$x",
+            "a\\ b",
+            "\"a\\\"b\\n\"",
+            "$",
+            "${x:?}",
+            "${none:?give it}",
+            "${x%y}",
+            "${x",
+            "'open",
+            "${}",
         ] {
-            out += &format!("{word} => {}\n", match super::expand(word, '\\', &lookup) {
-                Ok(text) => format!("{text:?}"),
-                Err(error) => format!("error: {error}"),
-            });
+            out += &format!(
+                "{word} => {}\n",
+                match super::expand(word, '\\', &lookup) {
+                    Ok(text) => format!("{text:?}"),
+                    Err(error) => format!("error: {error}"),
+                }
+            );
         }
         expect![[r#"
             a$x => "aX"

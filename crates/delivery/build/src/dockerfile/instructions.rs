@@ -18,8 +18,24 @@ pub struct Around<'a> {
 
 /// The names of all instructions, for suggestions.
 pub const NAMES: [&str; 18] = [
-    "ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD", "RUN", "SHELL",
-    "STOPSIGNAL", "USER", "VOLUME", "WORKDIR",
+    "ADD",
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "LABEL",
+    "MAINTAINER",
+    "ONBUILD",
+    "RUN",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
 ];
 
 /// Reads the arguments of the instruction called `name`, other than FROM; None for those that are left out.
@@ -54,7 +70,9 @@ pub fn read(name: Slice<'_>, arguments: Slice<'_>, around: &mut Around<'_>) -> R
         "STOPSIGNAL" => Instruction::StopSignal(arguments.text.to_owned()),
         "MAINTAINER" => Instruction::Maintainer(arguments.text.to_owned()),
         "ONBUILD" => {
-            around.remarks.push(Wrong::new(name.offset, "ONBUILD is ignored: images in the OCI format do not carry it"));
+            around
+                .remarks
+                .push(Wrong::new(name.offset, "ONBUILD is ignored: images in the OCI format do not carry it"));
             return Ok(None);
         }
         _ => return Err(unknown(name)),
@@ -138,7 +156,10 @@ fn run(arguments: Slice<'_>, around: &mut Around<'_>) -> Result<Run, Wrong> {
             ("network", "none") => offline = true,
             ("network", "default") => {}
             ("mount", _) if matches!(kind, "cache" | "tmpfs") => {
-                around.remarks.push(Wrong::new(flag.offset, format!("--mount of type {kind} is ignored: the directory becomes part of the layer")));
+                around.remarks.push(Wrong::new(
+                    flag.offset,
+                    format!("--mount of type {kind} is ignored: the directory becomes part of the layer"),
+                ));
             }
             ("mount", _) => {
                 let wrong = Wrong::new(flag.offset, format!("--mount of type {kind} is not supported"));
@@ -154,7 +175,8 @@ fn run(arguments: Slice<'_>, around: &mut Around<'_>) -> Result<Run, Wrong> {
     let only = rest.text.len() == first.range.len();
     let command = match only && around.heredocs.len() == 1 {
         true if first.content.starts_with("#!") => {
-            return Err(Wrong::new(rest.offset, "a here-document with an interpreter line is not supported").hint("name the interpreter: RUN python3 <<EOF"));
+            return Err(Wrong::new(rest.offset, "a here-document with an interpreter line is not supported")
+                .hint("name the interpreter: RUN python3 <<EOF"));
         }
         true => first.content.clone(),
         false => {
@@ -185,11 +207,16 @@ fn copy(arguments: Slice<'_>, around: &mut Around<'_>, add: bool) -> Result<Copy
     }
     let mut words = json(rest.text).unwrap_or_else(|| texts(&rest.words()));
     if words.len() < 2 {
-        return Err(Wrong::new(rest.offset, format!("{name} needs a source and a destination")).hint(format!("{name} SOURCE DESTINATION")));
+        return Err(Wrong::new(rest.offset, format!("{name} needs a source and a destination"))
+            .hint(format!("{name} SOURCE DESTINATION")));
     }
     copy.destination = words.pop().unwrap_or_default();
     for word in words {
-        match around.heredocs.iter().find(|heredoc| word.starts_with("<<") && word.trim_matches(|c| "<-\"'".contains(c)) == heredoc.name) {
+        match around
+            .heredocs
+            .iter()
+            .find(|heredoc| word.starts_with("<<") && word.trim_matches(|c| "<-\"'".contains(c)) == heredoc.name)
+        {
             Some(heredoc) => copy.inline.push(InlineFile {
                 name: heredoc.name.clone(),
                 content: heredoc.content.clone(),
@@ -200,7 +227,10 @@ fn copy(arguments: Slice<'_>, around: &mut Around<'_>, add: bool) -> Result<Copy
     }
     if let Some(url) = copy.sources.iter().find(|source| is_remote(source)).filter(|_| copy.from.is_none()) {
         let offset = rest.text.find(url.as_str()).map_or(rest.offset, |at| rest.offset + at);
-        let wrong = Wrong::new(offset, format!("{name} does not fetch {url:?}: what a build uses must be in the repository or an image"));
+        let wrong = Wrong::new(
+            offset,
+            format!("{name} does not fetch {url:?}: what a build uses must be in the repository or an image"),
+        );
         return Err(wrong.hint("fetch it in a RUN step, or commit it"));
     }
     Ok(copy)
@@ -218,7 +248,10 @@ fn healthcheck(arguments: Slice<'_>, around: &mut Around<'_>) -> Result<Healthch
         let wrong = || Wrong::new(flag.offset, format!("--{} cannot be {value:?}", flag.text));
         match flag.text {
             "interval" | "timeout" | "start-period" | "start-interval" => {
-                durations_nanos.insert(flag.text.to_owned(), duration_nanos(value).ok_or_else(|| wrong().hint("a duration looks like 30s or 1m30s"))?);
+                durations_nanos.insert(
+                    flag.text.to_owned(),
+                    duration_nanos(value).ok_or_else(|| wrong().hint("a duration looks like 30s or 1m30s"))?,
+                );
             }
             "retries" => retries = Some(value.parse().map_err(|_| wrong().hint("it is a number"))?),
             other => return Err(Wrong::new(flag.offset, format!("HEALTHCHECK does not know --{other}"))),
@@ -227,7 +260,9 @@ fn healthcheck(arguments: Slice<'_>, around: &mut Around<'_>) -> Result<Healthch
     let (word, after) = rest.word();
     match word.text.to_ascii_uppercase().as_str() {
         "NONE" if after.text.is_empty() => Ok(Healthcheck::None),
-        "CMD" if !after.text.is_empty() => Ok(Healthcheck::Check { command: command(after, around), durations_nanos, retries }),
+        "CMD" if !after.text.is_empty() => {
+            Ok(Healthcheck::Check { command: command(after, around), durations_nanos, retries })
+        }
         _ => Err(Wrong::new(word.offset, "HEALTHCHECK takes CMD and a command, or NONE")),
     }
 }

@@ -46,7 +46,12 @@ pub struct LineProblem {
 
 /// The escape character, the instructions, and what is wrong on this level.
 pub fn split(text: &str) -> (char, Vec<Logical>, Vec<LineProblem>) {
-    let lines: Vec<&str> = text.strip_prefix('\u{feff}').unwrap_or(text).split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).collect();
+    let lines: Vec<&str> = text
+        .strip_prefix('\u{feff}')
+        .unwrap_or(text)
+        .split('\n')
+        .map(|line| line.strip_suffix('\r').unwrap_or(line))
+        .collect();
     let mut problems = Vec::new();
     let escape = directives(&lines, &mut problems);
     let mut logical = Vec::new();
@@ -179,7 +184,8 @@ fn marks(text: &str) -> Vec<Mark> {
         let rest = rest.strip_prefix('-').unwrap_or(rest);
         let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''));
         let inner = if quote.is_some() { &rest[1..] } else { rest };
-        let length = inner.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '.' && c != '-').unwrap_or(inner.len());
+        let length =
+            inner.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '.' && c != '-').unwrap_or(inner.len());
         let name = &inner[..length];
         let closed = quote.is_none_or(|quote| inner[length..].starts_with(quote));
         if name.is_empty() || !closed || !name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {

@@ -29,7 +29,8 @@ pub fn parse(file: &str, text: &str) -> Result<Dockerfile, Problems> {
         }
     }
     if parser.parsed.stages.is_empty() && parser.problems.is_empty() {
-        let wrong = Wrong::new(0, "there is no FROM, so there is nothing to build").hint("begin with FROM IMAGE, or FROM scratch");
+        let wrong = Wrong::new(0, "there is no FROM, so there is nothing to build")
+            .hint("begin with FROM IMAGE, or FROM scratch");
         let problem = parser.problem((1, 1), wrong);
         parser.problems.push(problem);
     }
@@ -72,7 +73,8 @@ impl Parser<'_> {
             (None, _) if self.problems.iter().any(|problem| problem.message.contains("before the first FROM")) => {}
             (None, _) => {
                 let upper = name.text.to_ascii_uppercase();
-                return Err(Wrong::new(name.offset, format!("{upper} stands before the first FROM")).hint("begin with FROM IMAGE, or FROM scratch"));
+                return Err(Wrong::new(name.offset, format!("{upper} stands before the first FROM"))
+                    .hint("begin with FROM IMAGE, or FROM scratch"));
             }
         }
         Ok(())
@@ -89,10 +91,16 @@ impl Parser<'_> {
         }
         let words = rest.words();
         let name = match words.as_slice() {
-            [] => return Err(Wrong::new(arguments.offset, "FROM needs an image").hint("FROM scratch begins with nothing")),
+            [] => {
+                return Err(Wrong::new(arguments.offset, "FROM needs an image").hint("FROM scratch begins with nothing"));
+            }
             [_] => None,
             [_, keyword, name] if keyword.text.eq_ignore_ascii_case("AS") => Some(name),
-            [_, wrong, ..] => return Err(Wrong::new(wrong.offset, "FROM takes an image, and AS with a name").hint("FROM IMAGE AS NAME")),
+            [_, wrong, ..] => {
+                return Err(
+                    Wrong::new(wrong.offset, "FROM takes an image, and AS with a name").hint("FROM IMAGE AS NAME")
+                );
+            }
         };
         if let Some(name) = name {
             let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');

@@ -27,8 +27,10 @@ fn a_binary_on_nothing() {
     .assert_eq(&world.layers(&built));
     assert_eq!((built.config.tcp_ports(), built.reused, built.size_bytes), (vec![8080], false, 2048));
     let document = world.document(&built);
-    expect![[r#"{"ExposedPorts":{"8080/tcp":{}},"Entrypoint":["/hello"]}"#]].assert_eq(&serde_json::to_string(&document.config).unwrap());
-    let history: Vec<(String, bool)> = document.history.into_iter().map(|line| (line.created_by.unwrap(), line.empty_layer)).collect();
+    expect![[r#"{"ExposedPorts":{"8080/tcp":{}},"Entrypoint":["/hello"]}"#]]
+        .assert_eq(&serde_json::to_string(&document.config).unwrap());
+    let history: Vec<(String, bool)> =
+        document.history.into_iter().map(|line| (line.created_by.unwrap(), line.empty_layer)).collect();
     assert_eq!(history.iter().map(|(_, empty)| *empty).collect::<Vec<_>>(), [false, true, true]);
 }
 
@@ -138,7 +140,8 @@ fn stages_are_built_when_needed_and_steps_cached() {
 fn deletions_become_whiteouts_and_count_for_later_steps() {
     let world = World::new();
     base(&world);
-    let dockerfile = format!("FROM {HOST}/base\nRUN write /a/one 1 && write /a/two 2\nRUN write /a/three 3 && delete /a/one\n");
+    let dockerfile =
+        format!("FROM {HOST}/base\nRUN write /a/one 1 && write /a/two 2\nRUN write /a/three 3 && delete /a/one\n");
     let built = world.build(&dockerfile);
     let last = world.layers(&built);
     expect![[r#"
@@ -234,7 +237,10 @@ fn limits_and_missing_dockerfiles() {
     let mut builder = world.builder();
     builder.limits.context_bytes = 1 << 20;
     let error = world.run(&builder, world.request("hello")).unwrap_err();
-    assert_eq!(error.to_string(), "the build context is 5 MiB, more than the 1 MiB allowed: leave things out in .dockerignore");
+    assert_eq!(
+        error.to_string(),
+        "the build context is 5 MiB, more than the 1 MiB allowed: leave things out in .dockerignore"
+    );
     world.file(".dockerignore", "hello");
     assert!(matches!(world.run(&builder, world.request("hello")), Err(BuildError::Dockerfile(_))));
 }
@@ -253,13 +259,36 @@ fn configuration_is_inherited_and_changed() {
 #[test]
 fn big_layers_are_packed_and_can_be_built_on() {
     let world = World::new();
-    world.file("big", &"0123456789abcdef".repeat((17 << 20) / 16)).file("small", "s");
-    let built = world.build("FROM scratch AS one\nCOPY big small /\n");
-    assert!(built.size_bytes < 1 << 20, "{}", built.size_bytes);
-    let copied = world.build("FROM scratch AS one\nCOPY big small /\nFROM scratch\nCOPY --from=one small /s\n");
+    let mut builder = world.builder();
+    builder.limits.packed_from_bytes = 1 << 16;
+    world.file("big", &"0123456789abcdef".repeat(1 << 13)).file("small", "s");
+    world.file("Dockerfile", "FROM scratch\nCOPY big small /\n");
+    let built = world.run(&builder, world.request("hello")).unwrap();
+    assert!(built.size_bytes < 1 << 13, "{}", built.size_bytes);
+    world.file("Dockerfile", "FROM scratch AS one\nCOPY big small /\nFROM scratch\nCOPY --from=one small /s\n");
+    let copied = world.run(&builder, world.request("hello")).unwrap();
     expect![[r#"
         644 0:0 s "s"
     "#]]
     .assert_eq(&world.layers(&copied));
-    assert_eq!(world.builder().cached_layers().len(), 2);
+    assert_eq!(builder.cached_layers().len(), 2);
+}
+
+#[test]
+fn steps_that_went_well_are_kept_when_a_later_one_fails() {
+    let world = World::new();
+    base(&world);
+    world.file("a", "a");
+    world.fails(&format!("FROM {HOST}/base\nCOPY a /a\nRUN write /b b\nRUN fail 1\n"));
+    world.said();
+    world.build(&format!("FROM {HOST}/base\nCOPY a /a\nRUN write /b b\nRUN write /c c\n"));
+    expect![[r#"
+        [1/4] FROM registry.coracle.internal/base
+        [2/4] COPY a /a ... cached
+        [3/4] RUN write /b b ... cached
+        [4/4] RUN write /c c
+        [4/4] done in TIME
+        image DIGEST built in TIME
+    "#]]
+    .assert_eq(&world.said());
 }

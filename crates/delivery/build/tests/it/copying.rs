@@ -26,36 +26,56 @@ fn check(instructions: &str, expected: Expect) {
 
 #[test]
 fn destinations() {
-    check("COPY a.txt /x", expect![[r#"
+    check(
+        "COPY a.txt /x",
+        expect![[r#"
         644 0:0 x "a"
-    "#]]);
-    check("COPY a.txt /x/", expect![[r#"
+    "#]],
+    );
+    check(
+        "COPY a.txt /x/",
+        expect![[r#"
         755 0:0 x/ d
         644 0:0 x/a.txt "a"
-    "#]]);
-    check("WORKDIR /w\nCOPY a.txt b.txt ./", expect![[r#"
+    "#]],
+    );
+    check(
+        "WORKDIR /w\nCOPY a.txt b.txt ./",
+        expect![[r#"
         755 0:0 w/ d
         --
         644 0:0 w/a.txt "a"
         644 0:0 w/b.txt "b"
-    "#]]);
-    check("COPY a.txt /x/\nCOPY b.txt /x", expect![[r#"
+    "#]],
+    );
+    check(
+        "COPY a.txt /x/\nCOPY b.txt /x",
+        expect![[r#"
         755 0:0 x/ d
         644 0:0 x/a.txt "a"
         --
         644 0:0 x/b.txt "b"
-    "#]]);
-    check("COPY a.txt b.txt /x", expect![[r#"
+    "#]],
+    );
+    check(
+        "COPY a.txt b.txt /x",
+        expect![[r#"
         Dockerfile:2: COPY a.txt b.txt /x: several files are copied, so "/x" must end with /
-    "#]]);
-    check("COPY a.txt /x\nCOPY b.txt /x/y", expect![[r#"
+    "#]],
+    );
+    check(
+        "COPY a.txt /x\nCOPY b.txt /x/y",
+        expect![[r#"
         Dockerfile:3: COPY b.txt /x/y: /x is a file, so nothing can be put into it
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn directories_give_their_content() {
-    check("COPY dir /d", expect![[r#"
+    check(
+        "COPY dir /d",
+        expect![[r#"
         755 0:0 d/ d
         644 0:0 d/.hidden "h"
         755 0:0 d/empty/ d
@@ -63,62 +83,90 @@ fn directories_give_their_content() {
         644 0:0 d/one "1"
         755 0:0 d/sub/ d
         644 0:0 d/sub/two "2"
-    "#]]);
-    check("COPY --exclude=sub --exclude=.* dir a.txt /d/", expect![[r#"
+    "#]],
+    );
+    check(
+        "COPY --exclude=sub --exclude=.* dir a.txt /d/",
+        expect![[r#"
         755 0:0 d/ d
         644 0:0 d/a.txt "a"
         755 0:0 d/empty/ d
         777 0:0 d/link -> one
         644 0:0 d/one "1"
-    "#]]);
-    check("COPY top /t", expect![[r#"
+    "#]],
+    );
+    check(
+        "COPY top /t",
+        expect![[r#"
         644 0:0 t "1"
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn wildcards_and_words() {
-    check("ENV N=b\nCOPY *.txt ${N}.txt /x/", expect![[r#"
+    check(
+        "ENV N=b\nCOPY *.txt ${N}.txt /x/",
+        expect![[r#"
         755 0:0 x/ d
         644 0:0 x/a.txt "a"
         644 0:0 x/b.txt "b"
-    "#]]);
-    check("COPY dir/[o]* /x/", expect![[r#"
+    "#]],
+    );
+    check(
+        "COPY dir/[o]* /x/",
+        expect![[r#"
         755 0:0 x/ d
         644 0:0 x/one "1"
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn owners_and_permissions() {
-    check("COPY --chown=7:8 --chmod=640 a.txt /x/y", expect![[r#"
+    check(
+        "COPY --chown=7:8 --chmod=640 a.txt /x/y",
+        expect![[r#"
         640 7:8 x/ d
         640 7:8 x/y "a"
-    "#]]);
-    check("COPY --chown=7 dir/sub /x", expect![[r#"
+    "#]],
+    );
+    check(
+        "COPY --chown=7 dir/sub /x",
+        expect![[r#"
         755 7:7 x/ d
         644 7:7 x/two "2"
-    "#]]);
-    check("COPY <<passwd <<group /etc/\napp:x:1000:1\npasswd\nstaff:x:50\ngroup\nCOPY --chown=app:staff a.txt /x", expect![[r#"
+    "#]],
+    );
+    check(
+        "COPY <<passwd <<group /etc/\napp:x:1000:1\npasswd\nstaff:x:50\ngroup\nCOPY --chown=app:staff a.txt /x",
+        expect![[r#"
         755 0:0 etc/ d
         644 0:0 etc/group "staff:x:50\n"
         644 0:0 etc/passwd "app:x:1000:1\n"
         --
         644 1000:50 x "a"
-    "#]]);
-    check("COPY --chown=nobody a.txt /x", expect![[r#"
+    "#]],
+    );
+    check(
+        "COPY --chown=nobody a.txt /x",
+        expect![[r#"
         Dockerfile:2: COPY --chown=nobody a.txt /x: the image has no user "nobody" in /etc/passwd
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn inline_files() {
-    check("ENV N=v\nCOPY <<EOF /etc/conf\nname = \"$N\"\nEOF\nCOPY <<'EOF' /raw\n$N\nEOF", expect![[r#"
+    check(
+        "ENV N=v\nCOPY <<EOF /etc/conf\nname = \"$N\"\nEOF\nCOPY <<'EOF' /raw\n$N\nEOF",
+        expect![[r#"
         755 0:0 etc/ d
         644 0:0 etc/conf "name = \"v\"\n"
         --
         644 0:0 raw "$N\n"
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -9,7 +9,8 @@ use std::{
 };
 
 use coracle_build::{
-    BuildError, Builder, Built, DirectoryContext, ImageDocument, Limits, Request, RunOutcome, RunStep, Sandbox, SandboxError, StoreImages,
+    BuildError, Builder, Built, DirectoryContext, ImageDocument, Limits, Request, RunOutcome, RunStep, Sandbox,
+    SandboxError, StoreImages,
 };
 use coracle_registry::{Reference, Store};
 use futures::future::BoxFuture;
@@ -25,7 +26,14 @@ pub struct Pretending {
 
 impl Sandbox for Pretending {
     fn run(&self, step: RunStep) -> BoxFuture<'_, Result<RunOutcome, SandboxError>> {
-        self.steps.lock().push(format!("{:?} in {} as {:?} with {:?} on {} layers", step.argv, step.cwd, step.user, step.env, step.layers.len()));
+        self.steps.lock().push(format!(
+            "{:?} in {} as {:?} with {:?} on {} layers",
+            step.argv,
+            step.cwd,
+            step.user,
+            step.env,
+            step.layers.len()
+        ));
         let mut outcome = RunOutcome::Exited(0);
         for command in step.argv.last().unwrap().trim().split(" && ") {
             let words: Vec<&str> = command.splitn(3, ' ').collect();
@@ -38,7 +46,14 @@ impl Sandbox for Pretending {
                 ["delete", path] => {
                     let path = step.upper.join(path.trim_start_matches('/'));
                     let device = rustix::fs::makedev(0, 0);
-                    rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::CharacterDevice, rustix::fs::Mode::empty(), device).unwrap();
+                    rustix::fs::mknodat(
+                        rustix::fs::CWD,
+                        path,
+                        rustix::fs::FileType::CharacterDevice,
+                        rustix::fs::Mode::empty(),
+                        device,
+                    )
+                    .unwrap();
                 }
                 ["print", text @ ..] => (step.output)(&text.join(" ")),
                 ["fail", code] => outcome = RunOutcome::Exited(code.parse().unwrap()),
@@ -130,7 +145,10 @@ impl World {
     }
 
     pub fn document(&self, built: &Built) -> ImageDocument {
-        serde_json::from_slice(&coracle_build::BaseImage::from_store(&self.store, built.digest, &self.manifest(built)).unwrap().config).unwrap()
+        serde_json::from_slice(
+            &coracle_build::BaseImage::from_store(&self.store, built.digest, &self.manifest(built)).unwrap().config,
+        )
+        .unwrap()
     }
 
     fn manifest(&self, built: &Built) -> Vec<u8> {
@@ -158,7 +176,13 @@ fn show(path: &Path) -> String {
                 format!("{text:?}")
             }
         };
-        out += &format!("{:o} {}:{} {} {kind}\n", header.mode().unwrap(), header.uid().unwrap(), header.gid().unwrap(), entry.path().unwrap().display());
+        out += &format!(
+            "{:o} {}:{} {} {kind}\n",
+            header.mode().unwrap(),
+            header.uid().unwrap(),
+            header.gid().unwrap(),
+            entry.path().unwrap().display()
+        );
     }
     out
 }
