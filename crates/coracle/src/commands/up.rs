@@ -43,6 +43,10 @@ pub fn detach(global: &Global, up: &Up, dir: &DataDir) -> anyhow::Result<EngineS
     let mut log = OpenOptions::new().create(true).append(true).read(true).open(&log_path)
         .with_context(|| format!("log file {}", log_path.display()))?;
     let said_before = log.seek(SeekFrom::End(0))?;
+    if !state::is_running(dir) {
+        // What a killed engine left must not be taken for the word of the one that starts now.
+        state::forget(dir)?;
+    }
     let mut child = spawn(global, up, dir, &log)?;
     let start = Instant::now();
     loop {

@@ -179,7 +179,9 @@ async fn adopt(world: &mut World, said: &mut Vec<String>) -> anyhow::Result<()> 
     world.kill_engine()?;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let pids_orphaned = pids(&before);
+    let killed = world.engine_pid()?;
     world.start(said).await?;
+    ensure!(world.engine_pid()? != killed, "the engine that was killed still speaks");
     let after = world.await_settled(before.len()).await;
     let answered = load.stop().all_answered()?;
     let after = after?;
