@@ -63,11 +63,20 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     served
 }
 
-async fn serve(settings: &Settings, listeners: Listeners, network: NodeNetwork, inside: &Runtime) -> anyhow::Result<()> {
+async fn serve(
+    settings: &Settings,
+    listeners: Listeners,
+    network: NodeNetwork,
+    inside: &Runtime,
+) -> anyhow::Result<()> {
     let dir = &settings.data_dir;
     let urls = listeners.urls()?;
-    let mut announced =
-        EngineState { pid: std::process::id().try_into()?, version: env!("CARGO_PKG_VERSION").to_owned(), ready: false, urls };
+    let mut announced = EngineState {
+        pid: std::process::id().try_into()?,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ready: false,
+        urls,
+    };
     state::write(dir, &announced)?;
 
     let store = Store::open(&dir.store(), coracle_store::Options::default()).context("the store")?;
@@ -81,13 +90,16 @@ async fn serve(settings: &Settings, listeners: Listeners, network: NodeNetwork, 
     let (serving, inner_tls) = (api.clone(), tls.clone());
     coracle_tasks::spawn("api-listener", async move { serving.serve_tls(outer, tls).await });
     let serving = api.clone();
-    coracle_tasks::spawn_on(inside.handle(), "api-listener-inside", async move { serving.serve_tls(inner, inner_tls).await });
+    coracle_tasks::spawn_on(inside.handle(), "api-listener-inside", async move {
+        serving.serve_tls(inner, inner_tls).await
+    });
     let client = |name: &str| coracle_client::in_process(api.client_service(User::new(name, ["system:masters"])));
 
     let runtimes = Runtimes { node: inside.handle().clone(), host: Handle::current() };
     let running_network = network.start(client("system:coracle:network"), runtimes);
     let authority = identity.authority.certificate_pem().to_owned();
-    let controllers = coracle_controllers::Context::new(client("system:kube-controller-manager"), Arc::new(SystemClock));
+    let controllers =
+        coracle_controllers::Context::new(client("system:kube-controller-manager"), Arc::new(SystemClock));
     let scheduler = coracle_scheduler::Context {
         caches: controllers.caches.clone(),
         events: controllers.events.clone(),
@@ -119,7 +131,8 @@ async fn serve(settings: &Settings, listeners: Listeners, network: NodeNetwork, 
     let front_listener = TcpListener::from_std(listeners.front)?;
     coracle_tasks::spawn("front-listener", async move { axum::serve(front_listener, front).await });
 
-    let node = start_node(settings, &network, &runtime, client(&format!("system:node:{}", settings.node_name)), inside).await?;
+    let node = start_node(settings, &network, &runtime, client(&format!("system:node:{}", settings.node_name)), inside)
+        .await?;
     coracle_tasks::spawn("delivery", delivery.controller.run());
     running_network.ready().await;
     gateway.ready().await;

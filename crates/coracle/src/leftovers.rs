@@ -13,7 +13,8 @@ const CGROUP_DEPTH: usize = 3;
 
 /// Everything that is left, a line each.
 pub fn find(dir: &DataDir) -> Vec<String> {
-    let mut left: Vec<String> = processes(dir).into_iter().map(|(pid, name)| format!("process {pid} ({name})")).collect();
+    let mut left: Vec<String> =
+        processes(dir).into_iter().map(|(pid, name)| format!("process {pid} ({name})")).collect();
     left.extend(mounts(dir).into_iter().map(|path| format!("mount {}", path.display())));
     left.extend(cgroups(&dir.instance()).into_iter().map(|path| format!("cgroup {}", path.display())));
     if dir.root().exists() {

@@ -73,8 +73,10 @@ pub fn run(global: &Global, output: Output) -> anyhow::Result<()> {
         ("pod start, image present, p50 of 50", figures.pod_start_p50_ms, "ms", "150 ms"),
         ("pod start, image present, p99 of 50", figures.pod_start_p99_ms, "ms", ""),
     ];
-    let rows: Vec<Vec<String>> =
-        rows.iter().map(|(what, value, unit, aim)| vec![(*what).to_owned(), format!("{value:.1} {unit}"), (*aim).to_owned()]).collect();
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|(what, value, unit, aim)| vec![(*what).to_owned(), format!("{value:.1} {unit}"), (*aim).to_owned()])
+        .collect();
     print::table(&["MEASURED", "HERE", "AIM"], &rows);
     Ok(())
 }
@@ -202,7 +204,9 @@ async fn idle(world: &World, dir: &DataDir) -> anyhow::Result<(f64, f64, f64)> {
 }
 
 fn shims(dir: &DataDir) -> Vec<i32> {
-    let is_shim = |pid: &i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.windows(7).any(|w| w == b"__shim\0"));
+    let is_shim = |pid: &i32| {
+        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.windows(7).any(|w| w == b"__shim\0"))
+    };
     crate::leftovers::processes(dir).into_iter().map(|(pid, _)| pid).filter(is_shim).collect()
 }
 

@@ -34,7 +34,11 @@ pub fn run(global: &Global, demo: Demo) -> anyhow::Result<()> {
         println!("removing what an earlier demo left in {}", dir.root().display());
         down::run(&dir, crate::cli::Down { purge: true })?;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("an async runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("an async runtime")?;
     let mut story = Story::begin();
     let told = runtime.block_on(story::tell(&mut story, World::new(global, dir.clone(), Up::default())));
     if demo.once {

@@ -14,10 +14,12 @@ pub fn run(eject: &Eject) -> anyhow::Result<()> {
     let app = eject.app.clone().or_else(named_by_dir).context("name the app with --app")?;
     let tree = DirectoryTree::new(&dir);
     let path = dir.join("Dockerfile");
-    let text = fs::read_to_string(&path).with_context(|| format!("{}: only a Dockerfile stands for manifests", path.display()))?;
+    let text = fs::read_to_string(&path)
+        .with_context(|| format!("{}: only a Dockerfile stands for manifests", path.display()))?;
     let ports = exposed_ports(&text)?;
     let files = render::eject(&tree, &app, &ports)?;
-    let existing: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).filter(|name| dir.join(name).exists()).collect();
+    let existing: Vec<&str> =
+        files.iter().map(|(name, _)| name.as_str()).filter(|name| dir.join(name).exists()).collect();
     ensure!(existing.is_empty(), "these files are there already and are not written over: {}", existing.join(", "));
     for (name, content) in &files {
         let path = dir.join(name);

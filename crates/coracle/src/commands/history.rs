@@ -18,7 +18,9 @@ pub fn run(dir: &DataDir, history: &History) -> anyhow::Result<()> {
     }
     let rows: Vec<Vec<String>> = entries
         .into_iter()
-        .map(|entry| vec![entry.id.to_string(), entry.revision.chars().take(8).collect(), entry.deployed_at, entry.subject])
+        .map(|entry| {
+            vec![entry.id.to_string(), entry.revision.chars().take(8).collect(), entry.deployed_at, entry.subject]
+        })
         .collect();
     print::table(&["ID", "COMMIT", "DEPLOYED", "SUBJECT"], &rows);
     Ok(())

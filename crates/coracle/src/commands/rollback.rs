@@ -14,6 +14,11 @@ pub fn run(dir: &DataDir, rollback: &Rollback) -> anyhow::Result<()> {
         let client = client(dir).await?;
         Ok(coracle_sync::ask::rollback(&client, &rollback.app, rollback.to.as_deref()).await?)
     })?;
-    println!("{} is going back to {} ({:.2} s); it stays there until the next push", rollback.app, outcome.revision, start.elapsed().as_secs_f64());
+    println!(
+        "{} is going back to {} ({:.2} s); it stays there until the next push",
+        rollback.app,
+        outcome.revision,
+        start.elapsed().as_secs_f64()
+    );
     Ok(())
 }

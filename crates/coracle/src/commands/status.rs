@@ -43,7 +43,8 @@ async fn apps(dir: &DataDir) -> anyhow::Result<Vec<Value>> {
 
 /// What a person wants to know first.
 pub fn print_urls(dir: &DataDir, state: &EngineState) {
-    let ready = if state.ready { print::coloured(Colour::Green, "ready") } else { print::coloured(Colour::Yellow, "starting") };
+    let ready =
+        if state.ready { print::coloured(Colour::Green, "ready") } else { print::coloured(Colour::Yellow, "starting") };
     let urls = &state.urls;
     println!("coracle {} is {ready} (process {})", state.version, state.pid);
     println!("  console     {}", urls.console);
@@ -56,7 +57,10 @@ pub fn print_urls(dir: &DataDir, state: &EngineState) {
 
 fn print_apps(apps: &[Value]) {
     if apps.is_empty() {
-        println!("\nNo apps yet: push a repository to {}", print::coloured(Colour::Bold, "git push <git address>/NAME.git main"));
+        println!(
+            "\nNo apps yet: push a repository to {}",
+            print::coloured(Colour::Bold, "git push <git address>/NAME.git main")
+        );
         return;
     }
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).unwrap_or("-").to_owned();
@@ -64,7 +68,14 @@ fn print_apps(apps: &[Value]) {
         .iter()
         .map(|app| {
             let commit = text(&app["revision"]).chars().take(8).collect();
-            vec![text(&app["name"]), commit, text(&app["sync"]), text(&app["health"]), text(&app["urls"][0]), text(&app["message"])]
+            vec![
+                text(&app["name"]),
+                commit,
+                text(&app["sync"]),
+                text(&app["health"]),
+                text(&app["urls"][0]),
+                text(&app["message"]),
+            ]
         })
         .collect();
     println!();

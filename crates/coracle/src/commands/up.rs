@@ -40,7 +40,11 @@ pub fn detach(global: &Global, up: &Up, dir: &DataDir) -> anyhow::Result<EngineS
     }
     fs::create_dir_all(dir.logs()).with_context(|| format!("directory {}", dir.logs().display()))?;
     let log_path = dir.engine_log();
-    let mut log = OpenOptions::new().create(true).append(true).read(true).open(&log_path)
+    let mut log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .read(true)
+        .open(&log_path)
         .with_context(|| format!("log file {}", log_path.display()))?;
     let said_before = log.seek(SeekFrom::End(0))?;
     if !state::is_running(dir) {

@@ -61,8 +61,13 @@ impl BaseImages {
         let unusable = |detail: String| ImageError::Unusable { reference: name.to_owned(), detail };
         let reference: Reference = name.parse().map_err(|error| unusable(format!("{error}")))?;
         let found = self.outside.manifest(&reference, None).await.map_err(|error| failed(error.to_string()))?;
-        let config = self.outside.small_blob(&reference, &found.manifest.config.digest, None).await.map_err(|error| failed(error.to_string()))?;
-        let parsed: Config = serde_json::from_slice(&config).map_err(|error| unusable(format!("its configuration: {error}")))?;
+        let config = self
+            .outside
+            .small_blob(&reference, &found.manifest.config.digest, None)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        let parsed: Config =
+            serde_json::from_slice(&config).map_err(|error| unusable(format!("its configuration: {error}")))?;
         if parsed.rootfs.diff_ids.len() != found.manifest.layers.len() {
             return Err(unusable("its configuration and its manifest name different numbers of layers".to_owned()));
         }

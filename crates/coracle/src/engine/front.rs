@@ -78,7 +78,10 @@ pub fn router(delivery: &Delivery, console: Console, push_token: &str) -> Router
         store: delivery.registry.clone(),
         access: Arc::new(RegistryAccess(Tokens::shared(push_token))),
     });
-    let facts =
-        coracle_console::Facts { version: env!("CARGO_PKG_VERSION").to_owned(), git: console.git, kubeconfig: console.kubeconfig };
+    let facts = coracle_console::Facts {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        git: console.git,
+        kubeconfig: console.kubeconfig,
+    };
     git.merge(registry).merge(coracle_console::router(coracle_console::Live::start(&console.client), facts))
 }

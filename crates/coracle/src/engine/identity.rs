@@ -96,7 +96,11 @@ impl Identity {
             };
             let until = SystemClock.now().duration_until(leaf.renew_at());
             tokio::time::sleep(until.unsigned_abs()).await;
-            let renewed = self.server.replace(&leaf).map_err(anyhow::Error::from).and_then(|()| self.write_kubeconfig(&dir, &server_url));
+            let renewed = self
+                .server
+                .replace(&leaf)
+                .map_err(anyhow::Error::from)
+                .and_then(|()| self.write_kubeconfig(&dir, &server_url));
             if let Err(error) = renewed {
                 tracing::error!("renewing certificates: {error:#}");
             }
@@ -105,7 +109,16 @@ impl Identity {
 }
 
 fn server_names(node_name: &str, addresses: &[Ipv4Addr]) -> Vec<String> {
-    let names = ["localhost", "127.0.0.1", "::1", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", node_name];
+    let names = [
+        "localhost",
+        "127.0.0.1",
+        "::1",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+        node_name,
+    ];
     names.into_iter().map(str::to_owned).chain(addresses.iter().map(Ipv4Addr::to_string)).collect()
 }
 
@@ -122,7 +135,8 @@ fn server_leaf(names: &[String]) -> LeafRequest {
 fn service_account_key(dir: &DataDir) -> anyhow::Result<Vec<u8>> {
     let path = dir.pki().join(SERVICE_ACCOUNT_KEY);
     if !path.exists() {
-        let key = coracle_apiserver::authn::service_account::generate_key().context("a key for service account tokens")?;
+        let key =
+            coracle_apiserver::authn::service_account::generate_key().context("a key for service account tokens")?;
         write_whole(&path, &key, 0o600)?;
     }
     fs::read(&path).with_context(|| format!("key {}", path.display()))

@@ -39,7 +39,9 @@ impl Listeners {
 
     /// The addresses as people type them.
     pub fn urls(&self) -> anyhow::Result<Urls> {
-        let at = |scheme: &str, listener: &TcpListener| -> anyhow::Result<String> { Ok(format!("{scheme}://{}", listener.local_addr()?)) };
+        let at = |scheme: &str, listener: &TcpListener| -> anyhow::Result<String> {
+            Ok(format!("{scheme}://{}", listener.local_addr()?))
+        };
         let front = at("http", &self.front)?;
         Ok(Urls {
             api: at("https", &self.api)?,
@@ -52,7 +54,8 @@ impl Listeners {
     }
 
     fn remember(&self, dir: &DataDir) -> anyhow::Result<()> {
-        let named = [("front", &self.front), ("api", &self.api), ("gateway", &self.gateway), ("gatewayTls", &self.gateway_tls)];
+        let named =
+            [("front", &self.front), ("api", &self.api), ("gateway", &self.gateway), ("gatewayTls", &self.gateway_tls)];
         let ports = named
             .into_iter()
             .map(|(name, listener)| Ok((name, listener.local_addr()?.port())))

@@ -50,7 +50,11 @@ pub fn files(dir: &DataDir) -> anyhow::Result<()> {
 
 /// SIGTERM to the first process of each container, and a moment to heed it.
 fn ask_to_end(dir: &DataDir) {
-    let mains: Vec<i32> = leftovers::processes(dir).into_iter().map(|(pid, _)| pid).filter(|pid| is_first_of_its_namespace(*pid)).collect();
+    let mains: Vec<i32> = leftovers::processes(dir)
+        .into_iter()
+        .map(|(pid, _)| pid)
+        .filter(|pid| is_first_of_its_namespace(*pid))
+        .collect();
     for pid in &mains {
         kill(Pid::from_raw(*pid), Signal::SIGTERM).ok();
     }

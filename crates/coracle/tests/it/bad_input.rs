@@ -14,14 +14,31 @@ fn every_mistake_is_told_in_the_push_and_breaks_nothing() -> anyhow::Result<()> 
     let good = repository.head()?;
 
     let pod = |image: &str, extra: &str| {
-        format!("apiVersion: v1\nkind: Pod\nmetadata:\n  name: extra\nspec:\n  containers:\n    - name: c\n      image: {image}\n{extra}")
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata:\n  name: extra\nspec:\n  containers:\n    - name: c\n      image: {image}\n{extra}"
+        )
     };
     let mistakes: [(&str, &str, String, &[&str]); 5] = [
-        ("a broken Dockerfile", "Dockerfile", "FROM scratch\nCOPPY hello /hello\n".to_owned(), &["Dockerfile:2:1", "COPPY"]),
-        ("a file that is not there", "Dockerfile", "FROM scratch\nCOPY nothing /hello\n".to_owned(), &["Dockerfile:2", "nothing"]),
+        (
+            "a broken Dockerfile",
+            "Dockerfile",
+            "FROM scratch\nCOPPY hello /hello\n".to_owned(),
+            &["Dockerfile:2:1", "COPPY"],
+        ),
+        (
+            "a file that is not there",
+            "Dockerfile",
+            "FROM scratch\nCOPY nothing /hello\n".to_owned(),
+            &["Dockerfile:2", "nothing"],
+        ),
         ("YAML that does not parse", "app.yaml", "apiVersion: v1\nkind: [\n".to_owned(), &["app.yaml:"]),
         ("an unknown field", "app.yaml", pod("hello", "  replicass: 3\n"), &["unknown field \"spec.replicass\""]),
-        ("an image that does not exist", "app.yaml", pod("registry.coracle.internal/nobody:1", ""), &["registry.coracle.internal/nobody:1"]),
+        (
+            "an image that does not exist",
+            "app.yaml",
+            pod("registry.coracle.internal/nobody:1", ""),
+            &["registry.coracle.internal/nobody:1"],
+        ),
     ];
     for (what, file, content, words) in mistakes {
         let (_, said) = push_changed(&engine, &repository, &good, file, &content)?;
@@ -36,7 +53,13 @@ fn every_mistake_is_told_in_the_push_and_breaks_nothing() -> anyhow::Result<()> 
 }
 
 /// Pushes `good` with one file changed.
-fn push_changed(engine: &Engine, repository: &Repository, good: &str, file: &str, content: &str) -> anyhow::Result<(bool, String)> {
+fn push_changed(
+    engine: &Engine,
+    repository: &Repository,
+    good: &str,
+    file: &str,
+    content: &str,
+) -> anyhow::Result<(bool, String)> {
     repository.git(&["reset", "--quiet", "--hard", good])?;
     repository.write(file, content.as_bytes(), false)?;
     repository.commit(&format!("Change {file}"))?;

@@ -14,7 +14,8 @@ struct Kubectl<'a> {
 impl<'a> Kubectl<'a> {
     fn find(engine: &'a Engine) -> Option<Self> {
         let program = std::env::var_os("CORACLE_TEST_KUBECTL").unwrap_or_else(|| "kubectl".into());
-        let found = Command::new(&program).args(["version", "--client"]).output().is_ok_and(|output| output.status.success());
+        let found =
+            Command::new(&program).args(["version", "--client"]).output().is_ok_and(|output| output.status.success());
         if !found {
             eprintln!("left out: no kubectl on this machine (CORACLE_TEST_KUBECTL names one)");
         }
@@ -23,14 +24,23 @@ impl<'a> Kubectl<'a> {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(arguments).env("KUBECONFIG", self.engine.kubeconfig()).env("HOME", self.engine.dir()).stdin(Stdio::null());
+        command
+            .args(arguments)
+            .env("KUBECONFIG", self.engine.kubeconfig())
+            .env("HOME", self.engine.dir())
+            .stdin(Stdio::null());
         command
     }
 
     /// What it printed; an error carries what it complained of.
     fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let output = self.try_run(arguments)?;
-        ensure!(output.status.success(), "kubectl {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            output.status.success(),
+            "kubectl {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
@@ -63,7 +73,10 @@ fn a_session_of_everyday_commands() -> anyhow::Result<()> {
     says(&kubectl.run(&["auth", "can-i", "delete", "pods"])?, &["yes"]);
     let denied = kubectl.try_run(&["auth", "can-i", "delete", "pods", "--as=system:serviceaccount:shop:default"])?;
     says(&String::from_utf8_lossy(&denied.stdout), &["no"]);
-    says(&shop(&["get", "deployments,replicasets,pods,services,endpointslices,ingresses", "--output=wide"])?, &["3/3", "ClusterIP"]);
+    says(
+        &shop(&["get", "deployments,replicasets,pods,services,endpointslices,ingresses", "--output=wide"])?,
+        &["3/3", "ClusterIP"],
+    );
     says(&shop(&["describe", "deployment", "shop"])?, &["ScalingReplicaSet", "RollingUpdateStrategy"]);
     let pod = shop(&["get", "pods", "--output=jsonpath={.items[0].metadata.name}"])?;
     says(&shop(&["describe", "pod", &pod])?, &["Started", "Successfully assigned"]);
@@ -83,7 +96,12 @@ fn objects_are_applied_changed_and_deleted() -> anyhow::Result<()> {
     let engine = Engine::start(super::binary())?;
     let Some(kubectl) = Kubectl::find(&engine) else { return Ok(()) };
     let manifest = engine.dir().join("map.yaml");
-    let write = |value: &str| std::fs::write(&manifest, format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: map\ndata:\n  key: {value}\n"));
+    let write = |value: &str| {
+        std::fs::write(
+            &manifest,
+            format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: map\ndata:\n  key: {value}\n"),
+        )
+    };
     let file = manifest.to_str().context("a path")?;
     write("one")?;
     says(&kubectl.run(&["apply", "--filename", file])?, &["configmap/map created"]);
@@ -92,7 +110,10 @@ fn objects_are_applied_changed_and_deleted() -> anyhow::Result<()> {
     let difference = kubectl.try_run(&["diff", "--filename", file])?;
     assert_eq!(difference.status.code(), Some(1));
     says(&String::from_utf8_lossy(&difference.stdout), &["-  key: one", "+  key: two"]);
-    says(&kubectl.run(&["apply", "--server-side", "--force-conflicts", "--filename", file])?, &["configmap/map serverside-applied"]);
+    says(
+        &kubectl.run(&["apply", "--server-side", "--force-conflicts", "--filename", file])?,
+        &["configmap/map serverside-applied"],
+    );
     says(&kubectl.run(&["get", "configmap", "map", "--output=jsonpath={.data.key}"])?, &["two"]);
     let edit = kubectl.command(&["edit", "configmap", "map"]).env("KUBE_EDITOR", "sed -i s/two/three/").output()?;
     assert!(edit.status.success(), "{}", String::from_utf8_lossy(&edit.stderr));
@@ -117,12 +138,15 @@ fn connections_into_a_pod() -> anyhow::Result<()> {
 
     let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let forward = format!("{}:8080", free.port());
-    let mut forwarding = kubectl.command(&["--namespace=shop", "port-forward", &pod, &forward]).stdout(Stdio::null()).spawn()?;
+    let mut forwarding =
+        kubectl.command(&["--namespace=shop", "port-forward", &pod, &forward]).stdout(Stdio::null()).spawn()?;
     let forwarded = wait_until("the forwarded port answers", || {
         use std::io::{Read, Write};
         let mut answer = String::new();
         std::net::TcpStream::connect(free).is_ok_and(|mut stream| {
-            stream.write_all(b"GET /api HTTP/1.1\r\nConnection: close\r\n\r\n").is_ok() && stream.read_to_string(&mut answer).is_ok() && answer.contains(&pod)
+            stream.write_all(b"GET /api HTTP/1.1\r\nConnection: close\r\n\r\n").is_ok()
+                && stream.read_to_string(&mut answer).is_ok()
+                && answer.contains(&pod)
         })
     });
     forwarding.kill()?;

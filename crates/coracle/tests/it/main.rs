@@ -51,6 +51,10 @@ fn get(engine: &Engine, host: &str, path: &str) -> anyhow::Result<String> {
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    anyhow::ensure!(answer.starts_with("HTTP/1.1 200"), "{host}{path} answered {}", answer.lines().next().unwrap_or_default());
+    anyhow::ensure!(
+        answer.starts_with("HTTP/1.1 200"),
+        "{host}{path} answered {}",
+        answer.lines().next().unwrap_or_default()
+    );
     Ok(answer)
 }

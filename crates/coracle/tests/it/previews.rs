@@ -25,7 +25,9 @@ async fn a_branch_becomes_a_preview_and_goes_with_it() -> anyhow::Result<()> {
     let namespaces = kube::Api::<k8s_openapi::api::core::v1::Namespace>::all(engine.client().await?);
     let runtime = tokio::runtime::Handle::current();
     tokio::task::block_in_place(|| {
-        wait_until("the preview's namespace is gone", || runtime.block_on(namespaces.get_opt("shop-try-red")).is_ok_and(|found| found.is_none()))
+        wait_until("the preview's namespace is gone", || {
+            runtime.block_on(namespaces.get_opt("shop-try-red")).is_ok_and(|found| found.is_none())
+        })
     })?;
     assert!(super::get(&engine, "shop.localhost", "/api")?.contains("teal"));
     Ok(())

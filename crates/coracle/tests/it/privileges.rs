@@ -12,7 +12,8 @@ fn without_root_up_and_doctor_say_what_is_missing() {
         return;
     }
     // Nobody may not pass through the build directory, so the program is put where everybody can reach it.
-    let place = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755)).tempdir().unwrap();
+    let place =
+        tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755)).tempdir().unwrap();
     let program = place.path().join("coracle");
     std::fs::copy(super::binary(), &program).unwrap();
     for command in ["up", "doctor"] {

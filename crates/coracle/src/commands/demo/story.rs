@@ -41,7 +41,11 @@ impl Story {
     }
 
     /// The same for a step that waits.
-    pub async fn step_async<T>(&mut self, what: &str, act: impl AsyncFnOnce(&mut Vec<String>) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    pub async fn step_async<T>(
+        &mut self,
+        what: &str,
+        act: impl AsyncFnOnce(&mut Vec<String>) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
         let start = self.announce(what);
         let mut details = Vec::new();
         let result = act(&mut details).await;
@@ -172,7 +176,9 @@ async fn crash(world: &World, said: &mut Vec<String>) -> anyhow::Result<()> {
 
 async fn adopt(world: &mut World, said: &mut Vec<String>) -> anyhow::Result<()> {
     let before = world.pods().await?;
-    let pids = |pods: &[super::world::PodFacts]| -> Vec<Vec<i32>> { pods.iter().map(|pod| processes::of_pod(&pod.uid)).collect() };
+    let pids = |pods: &[super::world::PodFacts]| -> Vec<Vec<i32>> {
+        pods.iter().map(|pod| processes::of_pod(&pod.uid)).collect()
+    };
     let pids_before = pids(&before);
     let load = Load::start(&world.service().await?);
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -208,11 +214,14 @@ async fn drift(world: &World, said: &mut Vec<String>) -> anyhow::Result<()> {
 }
 
 fn manifests(repository: &Repository, colour: &str, failure: Option<&str>) -> anyhow::Result<()> {
-    let failure = failure.map(|reason| format!("\n            - name: FAIL_AT_START\n              value: {reason}")).unwrap_or_default();
+    let failure = failure
+        .map(|reason| format!("\n            - name: FAIL_AT_START\n              value: {reason}"))
+        .unwrap_or_default();
     repository.write("kustomization.yaml", include_str!("manifests/kustomization.yaml"))?;
     repository.write("service.yaml", include_str!("manifests/service.yaml"))?;
     repository.write("ingress.yaml", include_str!("manifests/ingress.yaml"))?;
-    let deployment = include_str!("manifests/deployment.yaml").replace("COLOUR_VALUE", colour).replace("FAILURE", &failure);
+    let deployment =
+        include_str!("manifests/deployment.yaml").replace("COLOUR_VALUE", colour).replace("FAILURE", &failure);
     repository.write("deployment.yaml", &deployment)
 }
 

@@ -63,7 +63,8 @@ impl World {
         (self.state, self.client) = (Some(state), Some(client.clone()));
         let nodes: Api<Node> = Api::all(client);
         eventually("the node is Ready", async || {
-            let node = nodes.list(&ListParams::default()).await?.items.into_iter().next().context("there is no node")?;
+            let node =
+                nodes.list(&ListParams::default()).await?.items.into_iter().next().context("there is no node")?;
             let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
             ensure!(conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True"), "it is not");
             Ok(())
@@ -114,7 +115,11 @@ impl World {
     /// The app through the gateway, from the host.
     pub fn gateway(&self) -> anyhow::Result<Target> {
         let address = self.state()?.urls.gateway.trim_start_matches("http://").trim_end_matches('/').to_owned();
-        Ok(Target { address: address.parse().context("the gateway's address")?, host: format!("{APP}.localhost"), netns: None })
+        Ok(Target {
+            address: address.parse().context("the gateway's address")?,
+            host: format!("{APP}.localhost"),
+            netns: None,
+        })
     }
 
     /// The app through its service, from inside the node's network.
@@ -122,7 +127,8 @@ impl World {
         let services: Api<Service> = Api::namespaced(self.client()?, APP);
         let spec = services.get(APP).await.context("the app's service")?.spec.context("the service has no spec")?;
         let ip = spec.cluster_ip.context("the service has no address")?.parse().context("the service's address")?;
-        let port = spec.ports.and_then(|ports| ports.first().map(|port| port.port)).context("the service has no port")?;
+        let port =
+            spec.ports.and_then(|ports| ports.first().map(|port| port.port)).context("the service has no port")?;
         let address = SocketAddr::new(ip, port.try_into().context("the service's port")?);
         Ok(Target { address, host: format!("{APP}.localhost"), netns: Some(self.dir.run().join("netns/node")) })
     }
@@ -131,7 +137,11 @@ impl World {
     pub async fn pod(&self, name: &str) -> anyhow::Result<Target> {
         let pod = Api::<Pod>::namespaced(self.client()?, APP).get(name).await?;
         let ip = pod.status.and_then(|status| status.pod_ip).context("the pod has no address")?.parse()?;
-        Ok(Target { address: SocketAddr::new(ip, APP_PORT), host: APP.to_owned(), netns: Some(self.dir.run().join("netns/node")) })
+        Ok(Target {
+            address: SocketAddr::new(ip, APP_PORT),
+            host: APP.to_owned(),
+            netns: Some(self.dir.run().join("netns/node")),
+        })
     }
 
     /// The image the app runs, by digest.
@@ -184,7 +194,8 @@ impl World {
             let status = deployment.status.unwrap_or_default();
             let counts = (status.replicas, status.updated_replicas, status.ready_replicas);
             ensure!(
-                status.observed_generation == deployment.metadata.generation && counts == (Some(replicas), Some(replicas), Some(replicas)),
+                status.observed_generation == deployment.metadata.generation
+                    && counts == (Some(replicas), Some(replicas), Some(replicas)),
                 "replicas, updated, ready: {counts:?}"
             );
             Ok(())
@@ -197,7 +208,8 @@ impl World {
         let pods: Api<Pod> = Api::namespaced(self.client()?, APP);
         eventually("the container is back", async || {
             let status = pods.get(&before.name).await?.status.unwrap_or_default();
-            let container = status.container_statuses.unwrap_or_default().into_iter().next().context("no container status")?;
+            let container =
+                status.container_statuses.unwrap_or_default().into_iter().next().context("no container status")?;
             ensure!(container.restart_count == before.restarts + 1, "restart count {}", container.restart_count);
             ensure!(container.ready, "restarted, but not ready");
             Ok(())
@@ -215,7 +227,13 @@ impl World {
     pub async fn scale(&self, replicas: i32) -> anyhow::Result<()> {
         let deployments: Api<Deployment> = Api::namespaced(self.client()?, APP);
         let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
-        deployments.patch_scale(APP, &PatchParams { field_manager: Some("kubectl".to_owned()), ..PatchParams::default() }, &patch).await?;
+        deployments
+            .patch_scale(
+                APP,
+                &PatchParams { field_manager: Some("kubectl".to_owned()), ..PatchParams::default() },
+                &patch,
+            )
+            .await?;
         Ok(())
     }
 
