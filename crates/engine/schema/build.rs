@@ -88,6 +88,7 @@ struct FieldFacts {
     patch: String,
     merge_key: String,
     default: String,
+    omit: bool,
 }
 
 impl Facts {
@@ -131,6 +132,8 @@ impl FieldFacts {
                 facts.merge_key = value.to_owned();
             } else if let Some(value) = word.strip_prefix("default=") {
                 facts.default = value.to_owned();
+            } else if word == "omit" {
+                facts.omit = true;
             } else if word.ends_with("-map") {
                 facts.map = Some(word);
             } else {
@@ -177,6 +180,7 @@ const REQUIRED: u16 = 1;
 const PATCH_MERGE: u16 = 2;
 const RETAIN_KEYS: u16 = 4;
 const PATCH_REPLACE: u16 = 8;
+const OMIT_ZERO: u16 = 16;
 
 impl<'a> Tables<'a> {
     fn new(definitions: &'a BTreeMap<String, Value>, facts: &'a Facts) -> Self {
@@ -295,6 +299,9 @@ impl<'a> Tables<'a> {
             let mut flags = 0;
             if required.as_array().is_some_and(|r| r.iter().any(|r| r == name.as_str())) {
                 flags |= REQUIRED;
+            }
+            if facts.omit {
+                flags |= OMIT_ZERO;
             }
             for strategy in facts.patch.split(',') {
                 flags |= match strategy {

@@ -23,6 +23,8 @@ pub struct RunStep {
     pub cwd: String,
     /// `USER`, `USER:GROUP`, names or numbers; empty is root.
     pub user: String,
+    /// Whether it must do without a network (`RUN --network=none`).
+    pub offline: bool,
     /// Called with each line the command prints.
     pub output: Arc<dyn Fn(&str) + Send + Sync>,
     /// The command is killed after this long.

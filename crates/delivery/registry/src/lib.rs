@@ -3,9 +3,10 @@
 //! At a glance:
 //! - [`Store::open`]`(dir)` is the content: `.put_blob(repository, reader)`, `.blob_path(digest)`, `.has_blob(repository, digest)`,
 //!   `.put_manifest(repository, tag, media_type, bytes)`, `.manifest(repository, reference)`, `.tag(repository, tag)`,
-//!   `.tags(repository)`, `.collect(keep, before)`. It blocks; it is cheap to clone.
+//!   `.tags(repository)`, `.collect(keep, before)`, `.batch()` for several at once. It blocks; it is cheap to clone.
 //! - [`router`]`(Registry { store, access })` serves it under `/v2/`.
 
+mod batch;
 mod digest;
 mod http;
 mod manifest;
@@ -13,6 +14,7 @@ mod name;
 mod route;
 mod store;
 
+pub use batch::Batch;
 pub use digest::{Digest, ParseDigestError};
 pub use http::{Access, Registry, router};
 pub use manifest::{Descriptor, OCI_INDEX, OCI_MANIFEST};

@@ -13,24 +13,24 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, Read, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
 };
 
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockReadGuard};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Digest, Reference,
+    Batch, Digest, Reference,
     manifest::{self, Descriptor},
     name,
 };
 
 /// The longest manifest.
 pub const LARGEST_MANIFEST_BYTES: usize = 4 << 20;
-const COPY_BYTES: usize = 1 << 17;
+pub(crate) const COPY_BYTES: usize = 1 << 17;
 
 /// Why content could not be stored or found.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +114,7 @@ struct Shared {
     collecting: RwLock<()>,
 }
 
-fn io_error(path: &Path) -> impl Fn(io::Error) -> StoreError + '_ {
+pub(crate) fn io_error(path: &Path) -> impl Fn(io::Error) -> StoreError + '_ {
     move |source| StoreError::Io { path: path.display().to_string(), source }
 }
 
@@ -145,56 +145,30 @@ impl Store {
         name::is_repository(repository) && self.part(repository, "_blobs").join(digest.hex()).exists()
     }
 
+    /// Several things to store together.
+    pub fn batch(&self) -> Batch {
+        Batch::new(self.clone())
+    }
+
     /// Stores all of `content` as a blob of `repository`: its digest and length.
     pub fn put_blob(&self, repository: &str, content: &mut dyn Read) -> Result<(Digest, u64), StoreError> {
-        let upload = self.begin(repository)?;
-        let stored = self.fill_and_finish(repository, &upload, content);
-        if stored.is_err() {
-            let _ = fs::remove_file(self.upload_path(&upload));
-        }
-        stored
-    }
-
-    fn fill_and_finish(
-        &self,
-        repository: &str,
-        upload: &str,
-        content: &mut dyn Read,
-    ) -> Result<(Digest, u64), StoreError> {
-        let path = self.upload_path(upload);
-        let mut file = File::create(&path).map_err(io_error(&path))?;
-        let mut hasher = Sha256::new();
-        let size = copy(content, &mut |chunk| {
-            hasher.update(chunk);
-            file.write_all(chunk).map_err(io_error(&path))
-        })?;
-        let digest = Digest::finish(hasher);
-        self.keep(repository, &path, file, digest)?;
-        Ok((digest, size))
-    }
-
-    /// Puts the finished file at `path` in its place and shows it in `repository`.
-    fn keep(&self, repository: &str, path: &Path, file: File, digest: Digest) -> Result<(), StoreError> {
-        let _adding = self.shared.collecting.read();
-        let place = self.blob_path(&digest);
-        if place.exists() {
-            fs::remove_file(path).map_err(io_error(path))?;
-        } else {
-            file.sync_all().map_err(io_error(path))?;
-            publish(path, &place)?;
-        }
-        self.mark(&self.part(repository, "_blobs").join(digest.hex()), b"")
+        let mut batch = self.batch();
+        let stored = batch.put_blob(repository, content)?;
+        batch.commit()?;
+        Ok(stored)
     }
 
     /// Shows blob `digest`, which is here already, in `repository` too; false where it is not here.
     pub fn link_blob(&self, repository: &str, digest: &Digest) -> Result<bool, StoreError> {
         self.check(repository)?;
-        let _adding = self.shared.collecting.read();
         if !self.blob_path(digest).exists() {
             return Ok(false);
         }
-        self.mark(&self.part(repository, "_blobs").join(digest.hex()), b"")?;
-        Ok(true)
+        let mut batch = self.batch();
+        batch.mark(self.part(repository, "_blobs").join(digest.hex()));
+        batch.commit()?;
+        // A collection may have come in between.
+        Ok(self.blob_path(digest).exists())
     }
 
     /// No longer shows blob `digest` in `repository`; false where it did not. The content goes with the next collection.
@@ -262,7 +236,9 @@ impl Store {
             fs::remove_file(&path).map_err(io_error(&path))?;
             return Err(StoreError::Digest { expected, found });
         }
-        self.keep(repository, &path, file, expected)
+        let mut batch = self.batch();
+        batch.add_blob(repository, path, expected);
+        batch.commit()
     }
 
     /// Gives an upload up.
@@ -279,30 +255,9 @@ impl Store {
         media_type: &str,
         content: &[u8],
     ) -> Result<Digest, StoreError> {
-        self.check(repository)?;
-        if let Some(tag) = tag.filter(|tag| !name::is_tag(tag)) {
-            return Err(StoreError::Tag(tag.to_owned()));
-        }
-        if content.len() > LARGEST_MANIFEST_BYTES {
-            return Err(StoreError::Manifest("a manifest is 4 MiB long at most".into()));
-        }
-        let references = manifest::references(media_type, content).map_err(StoreError::Manifest)?;
-        if let Some(missing) = references.blobs.iter().find(|blob| !self.has_blob(repository, blob)) {
-            return Err(StoreError::MissingBlob(*missing));
-        }
-        let _adding = self.shared.collecting.read();
-        let digest = Digest::of(content);
-        let place = self.blob_path(&digest);
-        if !place.exists() {
-            self.write(&place, content)?;
-        }
-        self.mark(&self.part(repository, "_manifests").join(digest.hex()), media_type.as_bytes())?;
-        if let Some(subject) = references.subject {
-            self.mark(&self.part(repository, "_referrers").join(subject.hex()).join(digest.hex()), b"")?;
-        }
-        if let Some(tag) = tag {
-            self.write(&self.part(repository, "_tags").join(tag), digest.to_string().as_bytes())?;
-        }
+        let mut batch = self.batch();
+        let digest = batch.put_manifest(repository, tag, media_type, content)?;
+        batch.commit()?;
         Ok(digest)
     }
 
@@ -458,7 +413,7 @@ impl Store {
         Ok(())
     }
 
-    fn check(&self, repository: &str) -> Result<(), StoreError> {
+    pub(crate) fn check(&self, repository: &str) -> Result<(), StoreError> {
         if name::is_repository(repository) {
             Ok(())
         } else {
@@ -467,41 +422,25 @@ impl Store {
     }
 
     /// A directory of a repository whose name was checked.
-    fn part(&self, repository: &str, part: &str) -> PathBuf {
+    pub(crate) fn part(&self, repository: &str, part: &str) -> PathBuf {
         self.shared.directory.join("repositories").join(repository).join(part)
     }
 
-    /// Writes a small file that never changes, unless it is there.
-    fn mark(&self, path: &Path, content: &[u8]) -> Result<(), StoreError> {
-        if path.exists() { Ok(()) } else { self.write(path, content) }
+    /// A name for a file that is not in its place yet.
+    pub(crate) fn new_file(&self) -> PathBuf {
+        self.upload_path(&uuid::Uuid::new_v4().to_string())
     }
 
-    /// Puts `content` at `path` in one durable step.
-    fn write(&self, path: &Path, content: &[u8]) -> Result<(), StoreError> {
-        let temporary = self.upload_path(&uuid::Uuid::new_v4().to_string());
-        let mut file = File::create_new(&temporary).map_err(io_error(&temporary))?;
-        file.write_all(content).map_err(io_error(&temporary))?;
-        if !content.is_empty() {
-            file.sync_all().map_err(io_error(&temporary))?;
-        }
-        publish(&temporary, path)
+    /// Keeps the collector away while content is added.
+    pub(crate) fn adding(&self) -> RwLockReadGuard<'_, ()> {
+        self.shared.collecting.read()
     }
 }
 
-/// Moves a synced file to its place, for good.
-fn publish(from: &Path, to: &Path) -> Result<(), StoreError> {
-    let parent = to.parent().unwrap_or(to);
-    if !parent.is_dir() {
-        fs::create_dir_all(parent).map_err(io_error(parent))?;
-        for directory in parent.ancestors().skip(1).take_while(|path| !path.ends_with("repositories")).take(2) {
-            File::open(directory).and_then(|directory| directory.sync_all()).map_err(io_error(directory))?;
-        }
-    }
-    fs::rename(from, to).map_err(io_error(to))?;
-    File::open(parent).and_then(|directory| directory.sync_all()).map_err(io_error(parent))
-}
-
-fn copy(input: &mut dyn Read, take: &mut dyn FnMut(&[u8]) -> Result<(), StoreError>) -> Result<u64, StoreError> {
+pub(crate) fn copy(
+    input: &mut dyn Read,
+    take: &mut dyn FnMut(&[u8]) -> Result<(), StoreError>,
+) -> Result<u64, StoreError> {
     let mut buffer = vec![0; COPY_BYTES];
     let mut total = 0;
     loop {

@@ -1,7 +1,7 @@
 //! The API server alone on a loopback port, to try clients on: prints where its kubeconfig is, and ends with Ctrl-C.
 //! With a directory as its argument it keeps its objects there, otherwise in memory.
 
-#[allow(dead_code)]
+#[allow(dead_code, clippy::unwrap_used, reason = "shared with the tests")]
 #[path = "../tests/it/support.rs"]
 mod support;
 

@@ -1,10 +1,15 @@
 //! What stands between a well-formed request and the store: steps that may change an object, then steps that may refuse
 //! it. One step, one file, one line in [`chain`].
 
+mod default_class;
 mod escalation;
 mod lifecycle;
+mod limits;
 mod priority;
+pub mod quota;
+mod runtime_class;
 mod service_account;
+mod signing_request;
 mod tolerations;
 
 use serde_json::Value;
@@ -78,10 +83,15 @@ pub trait Admission: Send + Sync {
 pub fn chain() -> Vec<Box<dyn Admission>> {
     vec![
         Box::new(lifecycle::NamespaceLifecycle),
+        Box::new(limits::LimitRanger),
         Box::new(service_account::ServiceAccount),
         Box::new(priority::Priority),
         Box::new(tolerations::DefaultTolerationSeconds),
+        Box::new(default_class::DefaultClass),
+        Box::new(runtime_class::RuntimeClass),
+        Box::new(signing_request::SigningRequest),
         Box::new(escalation::Escalation),
+        Box::new(quota::ResourceQuota),
     ]
 }
 

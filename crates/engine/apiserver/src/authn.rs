@@ -135,10 +135,11 @@ const WEBSOCKET_BEARER: &str = "base64url.bearer.authorization.k8s.io.";
 /// The bearer token of a request. Browsers cannot set headers on WebSockets, so it may come as a subprotocol.
 fn bearer(headers: &HeaderMap) -> Option<String> {
     let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if let Some((scheme, token)) = authorization.and_then(|value| value.trim().split_once(' ')) {
-        if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() {
-            return Some(token.trim().to_owned());
-        }
+    let said = authorization.and_then(|value| value.trim().split_once(' '));
+    if let Some((_, token)) =
+        said.filter(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty())
+    {
+        return Some(token.trim().to_owned());
     }
     let protocols = headers.get(header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
     let encoded = protocols.split(',').find_map(|protocol| protocol.trim().strip_prefix(WEBSOCKET_BEARER))?;

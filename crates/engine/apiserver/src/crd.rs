@@ -9,7 +9,7 @@ mod names;
 
 use std::{sync::Arc, time::Duration};
 
-use coracle_schema::Kind;
+use coracle_schema::{Kind, Type};
 use coracle_store::{Change, CommitError, Expect, Record};
 use serde_json::Value;
 
@@ -64,7 +64,7 @@ async fn sync(server: &Server) -> bool {
         let conflict = taken.claim(&definition, |group| server.registry.is_built_in_group(group));
         let status = names::status(&definition, conflict.as_ref(), &object::time(server.clock.now()));
         if conflict.is_none() || is_true(&definition, "Established") {
-            served.extend(resources(&definition));
+            served.extend(resources(&definition, record.revision()));
         }
         if object::is_deleting(&definition) {
             leaving.push(definition.clone());
@@ -97,7 +97,7 @@ fn is_true(definition: &Value, kind: &str) -> bool {
 }
 
 /// The served versions of a definition.
-fn resources(definition: &Value) -> Vec<Arc<Resource>> {
+fn resources(definition: &Value, revision: u64) -> Vec<Arc<Resource>> {
     let Ok(versions) = Kind::from_crd(definition) else { return Vec::new() };
     let storage = versions.iter().find(|version| version.storage).map(|version| version.kind.version.to_string());
     let Some(storage) = storage else { return Vec::new() };
@@ -111,7 +111,15 @@ fn resources(definition: &Value) -> Vec<Arc<Resource>> {
                 facts.selectable_fields.iter().map(|path| path.trim_start_matches('.').to_owned()).collect();
             let mut resource = Resource::custom(version.kind, &storage, selectable, facts.deprecation_warning);
             resource.terminating = terminating;
+            resource.complete_since = if has_defaults(resource.kind.schema.root()) { revision } else { 0 };
             Arc::new(resource)
         })
         .collect()
+}
+
+fn has_defaults(of: Type<'_>) -> bool {
+    of.fields()
+        .filter(|field| field.name() != "metadata")
+        .any(|field| field.default_text().is_some() || has_defaults(field.value()))
+        || of.element().is_some_and(has_defaults)
 }

@@ -1,9 +1,9 @@
 //! OpenAPI documents, made when somebody asks and kept until what is served changes.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, io::Read, sync::Arc};
 
 use bytes::Bytes;
-use coracle_schema::Kind;
+use coracle_schema::{Kind, openapi};
 use http::{HeaderValue, StatusCode, header};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
@@ -27,26 +27,33 @@ struct Documents {
     by_path: HashMap<String, Arc<Document>>,
 }
 
+/// Kept compressed: most clients take it like that, and it is asked for seldom.
 #[derive(Debug)]
 struct Document {
-    bytes: Bytes,
+    gzipped: Bytes,
     etag: String,
+}
+
+impl Document {
+    fn new(json: &[u8]) -> Result<Self, Failure> {
+        let gzipped = response::gzipped(json).map_err(Failure::internal)?;
+        Ok(Self { gzipped: gzipped.into(), etag: etag(json) })
+    }
 }
 
 impl Cache {
     /// The document at `path`, made by `make` where it is not known yet.
-    fn get(&self, generation: u64, path: &str, make: impl FnOnce() -> Value) -> Arc<Document> {
+    fn get(&self, generation: u64, path: &str, make: impl FnOnce() -> Value) -> Result<Arc<Document>, Failure> {
         let mut documents = self.0.lock();
         if documents.generation != generation {
             *documents = Documents { generation, by_path: HashMap::new() };
         }
         if let Some(document) = documents.by_path.get(path) {
-            return document.clone();
+            return Ok(document.clone());
         }
-        let bytes = Bytes::from(make().to_string());
-        let document = Arc::new(Document { etag: etag(&bytes), bytes });
+        let document = Arc::new(Document::new(make().to_string().as_bytes())?);
         documents.by_path.insert(path.to_owned(), document.clone());
-        document
+        Ok(document)
     }
 }
 
@@ -55,12 +62,17 @@ pub fn answer(server: &Server, request: &Request) -> Result<Answer, Failure> {
     let served = server.registry.served();
     let path = request.info.path.trim_matches('/').trim_start_matches("openapi/");
     match path {
+        "v2" => {
+            let kinds: Vec<&Kind> = served.all.iter().map(|resource| &*resource.kind).collect();
+            let document = server.openapi.get(served.generation, path, || openapi::v2(&kinds))?;
+            conditional(request, &document)
+        }
         "v3" => {
-            let document = server.openapi.get(served.generation, path, || index(&served));
-            Ok(conditional(request, &document))
+            let document = server.openapi.get(served.generation, path, || index(&served))?;
+            conditional(request, &document)
         }
         _ => match path.strip_prefix("v3/").filter(|path| group_versions(&served).iter().any(|known| known == path)) {
-            Some(path) => Ok(conditional(request, &group_document(server, &served, path))),
+            Some(path) => conditional(request, &*group_document(server, &served, path)?),
             None => Ok(crate::serve::not_found()),
         },
     }
@@ -79,11 +91,11 @@ fn group_versions(served: &Served) -> Vec<String> {
     paths
 }
 
-fn group_document(server: &Server, served: &Served, path: &str) -> Arc<Document> {
+fn group_document(server: &Server, served: &Served, path: &str) -> Result<Arc<Document>, Failure> {
     server.openapi.get(served.generation, &format!("v3/{path}"), || {
         let group_version = path.split_once('/').map_or(path, |(_, group_version)| group_version);
         let kinds: Vec<&Kind> = served.all.iter().map(|resource| &*resource.kind).collect();
-        document::v3(&kinds, group_version)
+        openapi::v3(&kinds, group_version)
     })
 }
 
@@ -102,37 +114,22 @@ fn index(served: &Served) -> Value {
     json!({"paths": paths})
 }
 
-fn conditional(request: &Request, document: &Document) -> Answer {
-    let known = request.headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let mut answer = if known == Some(document.etag.as_str()) {
+fn conditional(request: &Request, document: &Document) -> Result<Answer, Failure> {
+    let text = |name: header::HeaderName| request.headers.get(name).and_then(|value| value.to_str().ok());
+    let mut answer = if text(header::IF_NONE_MATCH) == Some(document.etag.as_str()) {
         response::answer(StatusCode::NOT_MODIFIED, "application/json", Bytes::new())
+    } else if text(header::ACCEPT_ENCODING).is_some_and(|codings| codings.contains("gzip")) {
+        let mut answer = response::answer(StatusCode::OK, "application/json", document.gzipped.clone());
+        answer.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        answer
     } else {
-        response::answer(StatusCode::OK, "application/json", document.bytes.clone())
+        let mut plain = Vec::new();
+        flate2::read::GzDecoder::new(&document.gzipped[..]).read_to_end(&mut plain).map_err(Failure::internal)?;
+        response::answer(StatusCode::OK, "application/json", plain)
     };
     if let Ok(etag) = HeaderValue::from_str(&document.etag) {
         answer.headers_mut().insert(header::ETAG, etag);
     }
-    answer
-}
-
-/// The paths of a group, with what kubectl looks for in them.
-mod document {
-    use coracle_schema::Kind;
-    use serde_json::{Map, Value, json};
-
-    pub fn v3(kinds: &[&Kind], group_version: &str) -> Value {
-        let mut paths = Map::new();
-        for kind in kinds.iter().filter(|kind| kind.api_version() == group_version) {
-            let root = if kind.group.is_empty() { "/api" } else { "/apis" };
-            let scope = if kind.namespaced { "namespaces/{namespace}/" } else { "" };
-            let path = format!("{root}/{group_version}/{scope}{}/{{name}}", kind.plural);
-            let parameter =
-                |name: &str| json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}});
-            let parameters: Vec<Value> = ["dryRun", "fieldManager", "fieldValidation", "force"].map(parameter).into();
-            let gvk = json!({"group": kind.group, "version": kind.version, "kind": kind.kind});
-            let patch = json!({"parameters": parameters, "x-kubernetes-action": "patch", "x-kubernetes-group-version-kind": gvk});
-            paths.insert(path, json!({"patch": patch}));
-        }
-        json!({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": crate::health::VERSION}, "paths": paths})
-    }
+    answer.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding, Accept"));
+    Ok(answer)
 }

@@ -7,6 +7,7 @@ use std::{collections::HashMap, ops::Deref, sync::Arc};
 
 use arc_swap::ArcSwap;
 use coracle_schema::{Kind, kinds};
+use coracle_store::Record;
 
 use crate::{
     status::GroupResource,
@@ -53,6 +54,8 @@ pub struct Resource {
     pub selectable: Arc<[String]>,
     /// What to tell whoever still uses this version.
     pub deprecation: Option<String>,
+    /// Objects written before this revision may lack defaults that the schema has now; 0 where the schema has none.
+    pub complete_since: u64,
     /// Whether its definition is on its way out, so that nothing new is made of it.
     pub terminating: bool,
 }
@@ -75,8 +78,9 @@ impl Resource {
             conversion: convert::of(&kind.group, &kind.version, &kind.plural),
             strategy: strategy::of(storage_group, &kind.plural),
             selectable: selectable.iter().map(|path| (*path).to_owned()).collect(),
-            deprecation: None,
+            deprecation: deprecation(kind),
             terminating: false,
+            complete_since: 0,
         }
     }
 
@@ -101,6 +105,7 @@ impl Resource {
             selectable: selectable.into(),
             deprecation,
             terminating: false,
+            complete_since: 0,
             kind: KindRef::Custom(kind),
         }
     }
@@ -128,9 +133,9 @@ impl Resource {
         }
     }
 
-    /// Whether stored bytes are in this version already.
-    pub fn is_plain(&self, stored: &[u8]) -> bool {
-        stored.starts_with(self.plain_start.as_bytes())
+    /// Whether a stored object's bytes are what this version shows.
+    pub fn is_plain(&self, record: &Record) -> bool {
+        record.value_bytes().starts_with(self.plain_start.as_bytes()) && record.revision() >= self.complete_since
     }
 
     /// Whether discovery lists `verb`.
@@ -144,6 +149,16 @@ impl Resource {
             || (path == "metadata.namespace" && self.kind.namespaced)
             || self.selectable.iter().any(|known| known == path)
     }
+}
+
+/// What upstream says of built-in resources that are on their way out.
+fn deprecation(kind: &Kind) -> Option<String> {
+    let text = match (&*kind.group, &*kind.plural) {
+        ("", "endpoints") => "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+        ("", "componentstatuses") => "v1 ComponentStatus is deprecated in v1.19+",
+        _ => return None,
+    };
+    Some(text.to_owned())
 }
 
 /// What the keys of a resource start with. The core group is written out, since a key's parts are never empty.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     authn::User,
-    request::query::FieldValidation,
+    request::{accept::Shape, query::FieldValidation},
     response::Answer,
     status::Failure,
     verbs::{Call, incoming},
@@ -28,6 +28,10 @@ pub fn answer(call: &Call<'_>) -> Result<Option<Answer>, Failure> {
     };
     if call.request.info.verb != "create" {
         return Err(Failure::method_not_supported(call.resource.group_resource(), &call.request.info.verb));
+    }
+    // There is nothing to put into a row, nor metadata to show alone.
+    if call.request.accept.shape != Shape::Whole {
+        return Err(Failure::not_acceptable());
     }
     let mut review = incoming::object(call.request, kind, &call.request.body, FieldValidation::Ignore)?;
     judge(call, &mut review)?;

@@ -78,6 +78,8 @@ pub struct Inner {
     pub service_accounts: Arc<ServiceAccountTokens>,
     /// Addresses and ports of services.
     pub services: Arc<Allocator>,
+    /// Writes where quotas are to be kept take turns.
+    pub quota_turn: Arc<tokio::sync::Mutex<()>>,
     /// Figures.
     pub metrics: Metrics,
     /// Discovery documents.
@@ -140,6 +142,7 @@ impl Server {
             signer,
             service_accounts,
             services,
+            quota_turn: Arc::default(),
             metrics: Metrics::default(),
             discovery: discovery::Cache::default(),
             openapi: openapi::Cache::default(),

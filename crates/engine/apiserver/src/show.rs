@@ -1,5 +1,6 @@
 //! Other views of objects: tables for people, metadata alone for those who need no more.
 
+use coracle_schema::table;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -79,42 +80,4 @@ fn rows(resource: &Resource, request: &Request, items: &[Value], metadata: Value
         })
         .collect();
     json!({"kind": "Table", "apiVersion": version(request), "metadata": metadata, "columnDefinitions": columns, "rows": rows})
-}
-
-/// Columns of kinds that have none of their own.
-mod table {
-    use coracle_schema::Kind;
-    use serde_json::{Value, json};
-
-    /// One column.
-    pub struct Column {
-        pub name: &'static str,
-        pub kind: &'static str,
-        pub format: &'static str,
-        pub description: &'static str,
-        pub priority: i64,
-    }
-
-    pub fn columns(_: &Kind) -> Vec<Column> {
-        vec![
-            Column {
-                name: "Name",
-                kind: "string",
-                format: "name",
-                description: "Name must be unique within a namespace.",
-                priority: 0,
-            },
-            Column {
-                name: "Created At",
-                kind: "date",
-                format: "",
-                description: "When the object was made.",
-                priority: 0,
-            },
-        ]
-    }
-
-    pub fn cells(_: &Kind, object: &Value, _: i64) -> Vec<Value> {
-        vec![object["metadata"]["name"].clone(), json!(object["metadata"]["creationTimestamp"])]
-    }
 }

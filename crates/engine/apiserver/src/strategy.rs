@@ -1,9 +1,13 @@
 //! Rules that some kinds have of their own, beyond their schema.
 
 mod definition;
+mod job;
 mod namespace;
 mod node;
 mod pod;
+
+pub use pod::quality_of_service;
+mod secret;
 pub mod service;
 
 use serde_json::Value;
@@ -87,9 +91,14 @@ struct Plain {
     returns_deleted: bool,
     creates_on_update: bool,
     needs_version: bool,
+    orphans_by_default: bool,
 }
 
 impl Strategy for Plain {
+    fn orphans_by_default(&self) -> bool {
+        self.orphans_by_default
+    }
+
     fn returns_deleted(&self) -> bool {
         self.returns_deleted
     }
@@ -103,7 +112,8 @@ impl Strategy for Plain {
     }
 }
 
-const PLAIN: Plain = Plain { returns_deleted: false, creates_on_update: false, needs_version: false };
+const PLAIN: Plain =
+    Plain { returns_deleted: false, creates_on_update: false, needs_version: false, orphans_by_default: false };
 
 /// The strategy of a built-in resource.
 pub fn of(group: &str, plural: &str) -> &'static dyn Strategy {
@@ -112,11 +122,14 @@ pub fn of(group: &str, plural: &str) -> &'static dyn Strategy {
         ("", "services") => &service::ServiceStrategy,
         ("", "namespaces") => &namespace::NamespaceStrategy,
         ("", "nodes") => &node::NodeStrategy,
+        ("", "secrets") => &secret::SecretStrategy,
+        ("batch", "jobs") => &job::JobStrategy,
         ("apiextensions.k8s.io", "customresourcedefinitions") => &definition::DefinitionStrategy,
         (
             "",
             "serviceaccounts" | "persistentvolumes" | "persistentvolumeclaims" | "podtemplates" | "resourcequotas",
         ) => &Plain { returns_deleted: true, ..PLAIN },
+        ("", "replicationcontrollers") => &Plain { orphans_by_default: true, ..PLAIN },
         ("", "endpoints" | "events" | "limitranges") | ("coordination.k8s.io", "leases") => {
             &Plain { creates_on_update: true, ..PLAIN }
         }

@@ -19,6 +19,7 @@ use crate::{
     verbs::{Call, get, patch, update},
 };
 
+pub use binding::bind_named;
 pub use graft::graft;
 
 /// Answers a request for a subresource that is no connection.

@@ -107,7 +107,7 @@ impl Call<'_> {
 
 /// Stored bytes as `resource` shows them.
 pub fn served_bytes(resource: &Resource, record: &Record) -> Result<Bytes, Failure> {
-    if resource.is_plain(record.value_bytes()) {
+    if resource.is_plain(record) {
         return Ok(record.value());
     }
     Ok(object::encode_plain(&served_value(resource, record)?).into())
@@ -116,9 +116,13 @@ pub fn served_bytes(resource: &Resource, record: &Record) -> Result<Bytes, Failu
 /// The decoded object as `resource` shows it.
 pub fn served_value(resource: &Resource, record: &Record) -> Result<Value, Failure> {
     let value = object::decode(record)?;
-    Ok(if resource.is_plain(record.value_bytes()) {
-        value
-    } else {
-        resource.conversion.to_served(value, &resource.api_version)
-    })
+    if resource.is_plain(record) {
+        return Ok(value);
+    }
+    let mut value = resource.conversion.to_served(value, &resource.api_version);
+    // Defaults that came into the schema after the object was written.
+    if record.revision() < resource.complete_since {
+        coracle_schema::defaults::apply(&resource.kind, &mut value);
+    }
+    Ok(value)
 }

@@ -1,1 +1,37 @@
 //! One module a controller: each an ordinary API client.
+//!
+//! A controller is told keys of objects to look at, compares what its caches say with what should be, and changes the
+//! difference through the API. It keeps no state that matters: killed at any moment, it goes on from what the API says.
+
+mod control;
+pub mod deployment;
+mod discovery;
+pub mod endpoints;
+pub mod garbage;
+pub mod namespaces;
+mod owner;
+mod pods;
+mod queue;
+pub mod replicaset;
+pub mod serviceaccounts;
+
+use coracle_client::AbortOnDrop;
+
+pub use control::Context;
+pub use queue::Queue;
+
+/// Runs all controllers until the future is dropped. `authority_pem` is the certificate that pods are to trust the API
+/// server by.
+pub async fn run(context: Context, authority_pem: String) {
+    let own = || context.clone();
+    let running = [
+        coracle_tasks::spawn("namespace-controller", namespaces::run(own())),
+        coracle_tasks::spawn("serviceaccount-controller", serviceaccounts::run(own(), authority_pem)),
+        coracle_tasks::spawn("deployment-controller", deployment::run(own())),
+        coracle_tasks::spawn("replicaset-controller", replicaset::run(own())),
+        coracle_tasks::spawn("endpoint-slice-controller", endpoints::run(own())),
+        coracle_tasks::spawn("garbage-collector", garbage::run(own())),
+    ];
+    let _ended_with_this = running.map(AbortOnDrop);
+    std::future::pending::<()>().await;
+}

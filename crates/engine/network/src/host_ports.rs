@@ -1,15 +1,15 @@
 //! NodePorts on the host: listeners on loopback (unless told otherwise) that carry connections into the node's network.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
+use coracle_client::{Events, Recorder};
+use coracle_clock::SystemClock;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::{
-    Client,
-    runtime::events::{Event, EventType, Recorder, Reporter},
-};
+use kube::Client;
 use tokio::{io::copy_bidirectional, net::TcpListener, task::JoinHandle};
 
 use crate::{
@@ -37,16 +37,14 @@ impl Drop for Listener {
 
 /// Keeps the listeners as the services ask until dropped. Must run on a runtime in the host's network.
 pub(crate) async fn serve(client: Client, mut view: View, bind: IpAddr, node_ip: IpAddr, dialer: NodeDialer) {
-    let reporter = Reporter { controller: "coracle-network".to_owned(), instance: None };
-    let recorder = Recorder::new(client, reporter);
+    let recorder = Events::new(client, Arc::new(SystemClock)).component("coracle-network");
     let mut listeners = BTreeMap::<u16, Option<Listener>>::new();
     while view.generation.changed().await.is_ok() {
         let wanted = wanted(&view.cluster.read());
         listeners.retain(|port, _| wanted.iter().any(|it| it.port == *port));
         for it in wanted {
-            if !listeners.contains_key(&it.port) {
-                let listener = open(&it, bind, node_ip, &dialer, &recorder).await;
-                listeners.insert(it.port, listener);
+            if let Entry::Vacant(free) = listeners.entry(it.port) {
+                free.insert(open(&it, bind, node_ip, &dialer, &recorder).await);
             }
         }
     }
@@ -76,18 +74,14 @@ async fn open(
         }
         Err(error) => {
             tracing::warn!(%address, service = %wanted.service, %error, "node port cannot be opened on the host");
-            tell(
-                wanted,
-                recorder,
-                format!("node port cannot be opened on the host at {address}: {error}; it works inside the cluster"),
-            )
-            .await;
+            let why = format!("cannot be opened on the host at {address}: {error}; it works inside the cluster");
+            tell(wanted, recorder, format!("node port {} {why}", wanted.port));
             None
         }
     }
 }
 
-async fn tell(wanted: &Wanted, recorder: &Recorder, note: String) {
+fn tell(wanted: &Wanted, recorder: &Recorder, message: String) {
     let service = ObjectReference {
         api_version: Some("v1".to_owned()),
         kind: Some("Service".to_owned()),
@@ -96,16 +90,7 @@ async fn tell(wanted: &Wanted, recorder: &Recorder, note: String) {
         uid: Some(wanted.uid.clone()),
         ..ObjectReference::default()
     };
-    let event = Event {
-        type_: EventType::Warning,
-        reason: "NodePortUnavailable".to_owned(),
-        note: Some(note),
-        action: "OpenNodePort".to_owned(),
-        secondary: None,
-    };
-    if let Err(error) = recorder.publish(&event, &service).await {
-        tracing::warn!(%error, "event not written");
-    }
+    recorder.warning(service, "NodePortUnavailable", message);
 }
 
 async fn accept(listener: TcpListener, target: SocketAddr, dialer: NodeDialer) {

@@ -82,11 +82,15 @@ impl Node {
         std::fs::create_dir_all(&namespaces).map_err(at(&namespaces))?;
         netns::share_directory(&namespaces)?;
         let path = namespaces.join(NODE_FILE);
-        let namespace = match NetworkNamespace::open(&path)? {
+        let found = NetworkNamespace::open(&path)?;
+        let mut addresses = Addresses::open(&run_dir.join("network"), config.pod_cidr)?;
+        let namespace = match found {
             Some(found) => found,
-            None => NetworkNamespace::create(&path)?,
+            None => {
+                forget_dead_pods(&namespaces, &mut addresses)?;
+                NetworkNamespace::create(&path)?
+            }
         };
-        let addresses = Addresses::open(&run_dir.join("network"), config.pod_cidr)?;
         let (mut links, mut ruleset) =
             namespace.run(|| Ok::<_, netlink::Error>((Links::open()?, Ruleset::open()?)))??;
         set_up_node(&mut links, &config)?;
@@ -225,6 +229,16 @@ impl Node {
         let route = Route { destination: ip, prefix: 32, device: Some(index), gateway: None, source: Some(self.ip()) };
         Ok(self.0.links.lock().ensure(&[rtnetlink::add_route(&route)])?)
     }
+}
+
+/// After the machine itself went down, the records of pods are all that is left of them.
+fn forget_dead_pods(namespaces: &Path, addresses: &mut Addresses) -> Result<(), Error> {
+    let pods: Vec<_> = addresses.iter().map(|(uid, _)| uid.to_owned()).collect();
+    for pod_uid in pods {
+        netns::remove(&namespaces.join(&pod_uid))?;
+        addresses.release(&pod_uid)?;
+    }
+    Ok(())
 }
 
 /// The node's end of a pod's cable. The address makes it unique.

@@ -121,7 +121,7 @@ fn wrong(of: Type<'_>, value: &Value, trail: &Trail<'_>) -> Option<String> {
         (Shape::IntOrString, Value::String(_)) => None,
         (Shape::IntOrString, Value::Number(number)) => {
             let fits = number.as_i64().is_some_and(|n| i32::try_from(n).is_ok());
-            (!fits).then(|| format!("json: cannot unmarshal number {number} into Go value of type int32"))
+            (!fits).then(|| mismatch(&format!("number {number}"), of, trail))
         }
         (Shape::Quantity, Value::Number(number)) => Quantity::parse(&number.to_string()).err().map(|e| e.to_string()),
         (Shape::Quantity, Value::String(text)) => Quantity::parse(text).err().map(|error| error.to_string()),
@@ -163,7 +163,7 @@ fn go_type(of: Type<'_>) -> String {
         Shape::Integer => "int64".to_owned(),
         Shape::Number => "float64".to_owned(),
         Shape::Boolean => "bool".to_owned(),
-        Shape::IntOrString => "intstr.IntOrString".to_owned(),
+        Shape::IntOrString => "int32".to_owned(),
         Shape::Quantity => "resource.Quantity".to_owned(),
         Shape::Any => "interface {}".to_owned(),
         Shape::List => format!("[]{}", of.element().map(go_type).unwrap_or_default()),

@@ -27,19 +27,22 @@
 //! strategy::prepare_update(&kind, &mut new, &old)         // keeps status, bumps generation
 //! strategy::prepare_status_update(&kind, &mut new, &old)  // keeps everything but status
 //! validate::create(&kind, &value) -> Vec<FieldError>
-//! validate::update(&kind, &new, &old) -> Vec<FieldError>
+//! validate::update(&kind, &new, &old) -> Vec<FieldError>  // update_at(&kind, "resize", ..) for subresources
+//! FieldError { problem, field, value, detail }: reason(), message(), Display
 //! validate::invalid_status(&kind, name, &[FieldError]) -> Value        // the 422 Status object
 //!
 //! patch::json(&Value, &Value patch) -> Result<Value, PatchError>
 //! patch::merge(&Value, &Value patch) -> Value
 //! patch::strategic(Type, &Value, &Value patch) -> Result<Value, PatchError>
 //!
-//! apply::apply(&Request { kind, live: Option<&Value>, manager, subresource, now, force }, config) -> Result<Value, ApplyError>
+//! apply::apply(&Request { kind, live: Option<&Value>, manager, subresource, now, force }, config: Value) -> Result<Value, ApplyError>
+//!                                                         // equal to live: nothing to write. Conflicts: 409, causes FieldManagerConflict
 //! apply::update(&Request { .. }, new: Value) -> Value    // the object with its managedFields brought up to date
 //!
 //! table::columns(&kind) -> Vec<Column>                    // with priority and description, as Table wants
 //! table::cells(&kind, &Value, now_seconds: i64) -> Vec<Value>
-//! openapi::v2(kinds) / openapi::v3_paths(kinds) / openapi::v3(kinds, group_version) -> Value
+//! openapi::v2(&[&Kind]) / openapi::v3(&[&Kind], group_version) -> Value
+//! json_path::find(&Value, ".spec.x") -> Vec<&Value>       // scale paths, selectable fields, printer columns
 //! quantity::Quantity::parse(&str) -> Result<Quantity, QuantityError>
 //! ```
 
@@ -49,6 +52,7 @@ pub mod defaults;
 pub mod fields;
 pub mod json_path;
 pub mod kinds;
+pub mod openapi;
 pub mod patch;
 pub mod quantity;
 pub mod strategy;

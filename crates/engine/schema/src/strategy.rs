@@ -5,7 +5,9 @@ use serde_json::{Map, Value, json};
 use crate::kinds::Kind;
 
 /// Kinds whose objects have a generation though they have no spec of their own, or no status subresource.
-const COUNTED: [&str; 5] = [
+const COUNTED: [&str; 7] = [
+    "endpointslices.discovery.k8s.io",
+    "priorityclasses.scheduling.k8s.io",
     "mutatingwebhookconfigurations.admissionregistration.k8s.io",
     "validatingwebhookconfigurations.admissionregistration.k8s.io",
     "validatingadmissionpolicybindings.admissionregistration.k8s.io",
@@ -14,7 +16,8 @@ const COUNTED: [&str; 5] = [
 ];
 
 /// Core kinds with a status but without a generation.
-const UNCOUNTED: [&str; 7] = [
+const UNCOUNTED: [&str; 8] = [
+    "horizontalpodautoscalers.autoscaling",
     "namespaces",
     "nodes",
     "persistentvolumes",
@@ -105,10 +108,10 @@ fn keep(new: &mut Value, old: &Value, field: &str) {
 fn keep_metadata(new: &mut Value, old: &Value) {
     let Some(metadata) = new.as_object_mut().and_then(metadata) else { return };
     for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
-        if metadata.get(field).is_none_or(Value::is_null) {
-            if let Some(value) = old["metadata"].get(field) {
-                metadata.insert(field.to_owned(), value.clone());
-            }
+        if metadata.get(field).is_none_or(Value::is_null)
+            && let Some(value) = old["metadata"].get(field)
+        {
+            metadata.insert(field.to_owned(), value.clone());
         }
     }
     match old["metadata"].get("generation") {

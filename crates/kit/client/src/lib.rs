@@ -1,7 +1,13 @@
 //! The way to the Kubernetes API: over a service in this process, or by a kubeconfig file.
 
+mod caches;
+mod events;
+mod follow;
 mod kubeconfig;
 
+pub use caches::{AbortOnDrop, Cache, Caches, Change, Changes, Feed, Key, Missed};
+pub use events::{EventType, Events, Recorder, reference};
+pub use follow::{Metadata, Sink, Source, Whole, follow, revision_of};
 pub use kubeconfig::admin as admin_kubeconfig;
 
 use std::path::{Path, PathBuf};
@@ -43,7 +49,8 @@ where
 pub async fn from_kubeconfig(path: &Path) -> Result<kube::Client, Error> {
     let failed = |source| Error::Kubeconfig { path: path.to_owned(), source };
     let kubeconfig = kube::config::Kubeconfig::read_from(path).map_err(failed)?;
-    let config =
-        kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await.map_err(failed)?;
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default())
+        .await
+        .map_err(failed)?;
     kube::Client::try_from(config).map_err(|error| Error::Client(Box::new(error)))
 }

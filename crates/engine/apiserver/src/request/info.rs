@@ -46,7 +46,7 @@ impl RequestInfo {
             }
             _ => return info,
         }
-        while parts.last() == Some(&"") && parts.len() <= 1 {
+        if parts == [""] {
             return info;
         }
         info.is_resource = true;
@@ -135,6 +135,13 @@ mod tests {
         expected.assert_eq(&format!(
             "{is_resource} {verb} group={group} version={version} ns={namespace} {resource}/{name}/{subresource} {rest}"
         ));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_path_brings_it_down(path in "(/(api|apis|v1|watch|namespaces|a%2|%C3|é|))*/?") {
+            let _info = RequestInfo::parse(&Method::GET, &path, false);
+        }
     }
 
     #[test]

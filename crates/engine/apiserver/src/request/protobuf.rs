@@ -473,6 +473,14 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_body_brings_the_reader_down(body: Vec<u8>) {
+            let kind = kinds::find("", "v1", "pods").unwrap();
+            let _outcome = object(&[MAGIC, &[0x12, u8::try_from(body.len().min(127)).unwrap()], &body].concat(), kind.schema.root());
+        }
+    }
+
     #[test]
     fn broken_bodies_are_refused() {
         check("", "pods", b"{}", expect!["the body does not start with the protobuf envelope's magic bytes"]);

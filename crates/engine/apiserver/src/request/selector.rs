@@ -302,6 +302,15 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_brings_the_parsers_down(text in "[a-c=!<>(), \\\\in.é]{0,24}") {
+            let labels = LabelSelector::parse(&text);
+            let fields = FieldSelector::parse(&text);
+            let _matched = (labels.map(|l| l.matches(|_| Some("a"))).ok(), fields.map(|f| f.matches(|_| Some("a"))).ok());
+        }
+    }
+
     #[test]
     fn field_selectors_match() {
         let fields = |key: &str| match key {

@@ -26,6 +26,11 @@ impl Server {
     pub fn client_service(&self, user: User) -> ClientService {
         ClientService { server: self.clone(), peer: Peer { user: Some(Arc::new(user)) } }
     }
+
+    /// A service for clients who have to say who they are, as those on the network do.
+    pub fn anonymous_service(&self) -> ClientService {
+        ClientService { server: self.clone(), peer: Peer::default() }
+    }
 }
 
 impl<B> tower::Service<Request<B>> for ClientService

@@ -76,6 +76,9 @@ async fn resource(server: &Server, request: &Arc<Request>) -> Result<Answer, Fai
     if !info.subresource.is_empty() {
         return subresource::answer(&call).await;
     }
+    if resource.kind.plural == "bindings" && info.verb == "create" && resource.kind.group.is_empty() {
+        return subresource::bind_named(&call).await;
+    }
     let unsupported = || Failure::method_not_supported(resource.group_resource(), &info.verb);
     if !resource.serves(&info.verb) {
         return Err(unsupported());

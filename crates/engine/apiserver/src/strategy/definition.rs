@@ -1,6 +1,5 @@
 //! CustomResourceDefinitions: names are filled in, versions checked, and the definition held until its objects are gone.
 
-use coracle_schema::Kind;
 use serde_json::{Value, json};
 
 use super::{Hold, Strategy};
@@ -26,28 +25,8 @@ impl Strategy for DefinitionStrategy {
         Ok(None)
     }
 
-    fn validate_create(&self, object: &Value) -> Vec<Cause> {
-        check(object)
-    }
-
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<Cause> {
-        let mut causes = check(new);
-        let established = old["status"]["conditions"].as_array().into_iter().flatten();
-        let established = established.into_iter().any(|c| c["type"] == "Established" && c["status"] == "True");
-        for field in ["group", "scope"] {
-            if established && new["spec"][field] != old["spec"][field] {
-                causes.push(Cause::invalid(&format!("spec.{field}"), &new["spec"][field], "field is immutable"));
-            }
-        }
-        for field in ["kind", "plural"] {
-            if established && new["spec"]["names"][field] != old["spec"]["names"][field] {
-                causes.push(Cause::invalid(
-                    &format!("spec.names.{field}"),
-                    &new["spec"]["names"][field],
-                    "field is immutable",
-                ));
-            }
-        }
+        let mut causes = Vec::new();
         let stored = old["status"]["storedVersions"].as_array().into_iter().flatten();
         for (index, version) in stored.enumerate() {
             if !versions(new).any(|known| known["name"] == *version) {
@@ -91,52 +70,4 @@ fn complete(definition: &mut Value) {
     if !definition["spec"]["conversion"].is_object() {
         definition["spec"]["conversion"] = json!({"strategy": "None"});
     }
-}
-
-fn check(definition: &Value) -> Vec<Cause> {
-    let spec = &definition["spec"];
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let (group, plural) = (text(&spec["group"]), text(&spec["names"]["plural"]));
-    let mut causes = Vec::new();
-    let wanted = format!("{plural}.{group}");
-    if object::name(definition) != wanted {
-        let detail = "must be spec.names.plural+\".\"+spec.group";
-        causes.push(Cause::invalid("metadata.name", json!(object::name(definition)), detail));
-    }
-    for (field, value) in [
-        ("spec.group", &spec["group"]),
-        ("spec.names.plural", &spec["names"]["plural"]),
-        ("spec.names.kind", &spec["names"]["kind"]),
-    ] {
-        if text(value).is_empty() {
-            causes.push(Cause::required(field, ""));
-        }
-    }
-    if !group.is_empty() && !group.contains('.') {
-        causes.push(Cause::invalid("spec.group", json!(group), "should be a domain with at least one dot"));
-    }
-    match text(&spec["scope"]).as_str() {
-        "Cluster" | "Namespaced" => {}
-        "" => causes.push(Cause::required("spec.scope", "")),
-        other => causes.push(Cause {
-            reason: "FieldValueNotSupported".into(),
-            message: format!("Unsupported value: {other:?}: supported values: \"Cluster\", \"Namespaced\""),
-            field: "spec.scope".into(),
-        }),
-    }
-    let storage = versions(definition).filter(|version| version["storage"] == json!(true)).count();
-    if storage != 1 {
-        let detail = "must have exactly one version marked as storage version";
-        causes.push(Cause::invalid("spec.versions", &spec["versions"], detail));
-    }
-    for (index, version) in versions(definition).enumerate() {
-        if version["schema"].get("openAPIV3Schema").is_none() {
-            let field = format!("spec.versions[{index}].schema.openAPIV3Schema");
-            causes.push(Cause::required(&field, "schemas are required"));
-        }
-    }
-    if let (true, Err(error)) = (causes.is_empty(), Kind::from_crd(definition)) {
-        causes.push(Cause { reason: "FieldValueInvalid".into(), message: error.to_string(), field: String::new() });
-    }
-    causes
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::created;
 use crate::{
     object,
-    request::query::WriteOptions,
+    request::{Request, info::RequestInfo, query::WriteOptions},
     response::Answer,
     status::{Failure, GroupResource},
     verbs::{
@@ -25,6 +25,21 @@ pub async fn bind(call: &Call<'_>) -> Result<Answer, Failure> {
     }
     modify(call, &options, |live| Ok(Proposal { value: assign(call, live, &binding, node)?, managed: false })).await?;
     Ok(created(call))
+}
+
+/// Assigns the pod that the binding itself names: what schedulers did before pods had the subresource.
+pub async fn bind_named(call: &Call<'_>) -> Result<Answer, Failure> {
+    let binding = incoming::document(call.request, "io.k8s.api.core.v1.Binding")?;
+    let resource = call.server.registry.find("", "v1", "pods").ok_or_else(Failure::no_such_resource)?;
+    let info = RequestInfo {
+        resource: "pods".into(),
+        name: object::name(&binding).to_owned(),
+        subresource: "binding".into(),
+        ..call.request.info.clone()
+    };
+    let Request { query, headers, user, accept, body, .. } = call.request;
+    let request = Request::new(info, query.clone(), headers.clone(), user.clone(), *accept, body.clone());
+    bind(&Call { server: call.server, request: &request, resource: &resource }).await
 }
 
 fn assign(call: &Call<'_>, live: &Value, binding: &Value, node: &str) -> Result<Value, Failure> {

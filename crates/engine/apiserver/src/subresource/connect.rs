@@ -52,8 +52,8 @@ pub async fn connect(call: &Call<'_>, method: &Method, upgrade: Option<OnUpgrade
     let stream = tokio::net::UnixStream::connect(&call.server.node_socket)
         .await
         .map_err(|error| Failure::internal(format!("error dialing the node agent of {node}: {error}")))?;
-    relay::relay(call, stream, relay::Target { method: method.clone(), path: target, host: node.to_owned() }, upgrade)
-        .await
+    let target = relay::Target { method: method.clone(), path: target, host: node.to_owned() };
+    relay::explain(relay::relay(call, stream, target, upgrade).await?).await
 }
 
 /// The query as the node agent takes it: the client's, with the kubelet's names for the streams beside it.

@@ -8,6 +8,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
+    request::payload,
     response::{Answer, Body},
     status::Failure,
     verbs::Call,
@@ -74,6 +75,30 @@ fn outgoing(call: &Call<'_>, target: Target, upgrades: bool) -> Request<Full<Byt
         headers.insert(header::HOST, host);
     }
     request
+}
+
+/// What the node agent refuses, as a Status: its own errors are plain text.
+pub async fn explain(answer: Answer) -> Result<Answer, Failure> {
+    let is_text = answer
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_none_or(|value| !value.as_bytes().starts_with(b"application/json"));
+    let code = answer.status().as_u16();
+    if code < 400 || !is_text {
+        return Ok(answer);
+    }
+    let text = payload::read(answer.into_body()).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).trim().to_owned();
+    let reason = match code {
+        400 => "BadRequest",
+        403 => "Forbidden",
+        404 => "NotFound",
+        405 => "MethodNotAllowed",
+        500 => "InternalError",
+        503 => "ServiceUnavailable",
+        _ => "",
+    };
+    Err(Failure::plain(code, reason, if text.is_empty() { format!("the node agent answered {code}") } else { text }))
 }
 
 fn back(answer: Response<Incoming>) -> Answer {

@@ -89,16 +89,18 @@ fn name_it(value: &mut Value) -> bool {
 }
 
 async fn write_new(call: &Call<'_>, value: Value, options: &WriteOptions) -> Result<Written, Failure> {
+    let _turn = admission::quota::turn(call.server, &call.request.info.namespace).await;
     let (value, hold) = prepare(call, value, options)?;
     let key = call.resource.key(object::namespace(&value), object::name(&value));
-    let exists = || Failure::already_exists(call.resource.group_resource(), object::name(&value));
+    let name = object::name(&value).to_owned();
+    let exists = || Failure::already_exists(call.resource.group_resource(), &name);
     if call.server.store.get(&key).is_some() {
         return Err(exists());
     }
     if options.dry_run {
         return Ok(Written::Dry(value));
     }
-    let stored = call.resource.conversion.to_stored(value.clone());
+    let stored = call.resource.conversion.to_stored(value);
     let meta = object::meta(&stored, &call.resource.selectable);
     let change = Change::create(key, meta, object::encode(&stored));
     let committed = call.server.store.commit(vec![change]).await.map_err(|error| match error {

@@ -20,6 +20,7 @@ use crate::{
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 const ATTEMPTS: usize = 16;
+const JOBS_ORPHAN: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
 
 /// How a deletion is to be carried out.
 #[derive(Debug, Clone, Default)]
@@ -138,7 +139,11 @@ async fn attempt_delete(call: &Call<'_>, record: &Arc<Record>, options: &DeleteO
     let name = object::name(&live).to_owned();
     admission::validate(&call.attributes(Operation::Delete, &name, Some(&live), options.dry_run), &live)?;
     let mut value = live.clone();
-    set_propagation(&mut value, options.propagation);
+    let by_default = call.resource.strategy.orphans_by_default().then_some(Propagation::Orphan);
+    if let (None, true) = (options.propagation, &*call.resource.kind.plural == "jobs") {
+        call.request.warn(JOBS_ORPHAN);
+    }
+    set_propagation(&mut value, options.propagation.or(by_default));
     let holds_back = begin(call, &mut value, options);
     if holds_back && value == live {
         return Ok(Outcome::Deleting(live));

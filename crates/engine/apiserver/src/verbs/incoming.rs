@@ -139,3 +139,21 @@ pub fn fill_namespace(call: &Call<'_>, value: &mut Value) -> Result<(), Failure>
     crate::object::set_meta(value, "namespace", Some(namespace.into()));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Schema;
+
+    #[test]
+    fn all_bodies_have_a_type() {
+        for definition in [
+            "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions",
+            "io.k8s.api.autoscaling.v1.Scale",
+            "io.k8s.api.core.v1.Binding",
+            "io.k8s.api.policy.v1.Eviction",
+            "io.k8s.api.authentication.v1.TokenRequest",
+        ] {
+            assert!(Schema::builtin(definition).is_some(), "{definition}");
+        }
+    }
+}

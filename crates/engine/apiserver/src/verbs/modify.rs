@@ -80,6 +80,10 @@ async fn attempt_write(
     live: &Value,
     proposal: Proposal,
 ) -> Result<Written, Failure> {
+    let _turn = match call.request.info.subresource.as_str() {
+        "" => admission::quota::turn(call.server, &call.request.info.namespace).await,
+        _ => None,
+    };
     let (value, hold) = prepare(call, options, live, proposal)?;
     if is_finished(call, &value) && object::is_deleting(live) {
         return remove(call, options, record, value, hold).await;

@@ -71,6 +71,7 @@ pub async fn watch(call: &Call<'_>, request: Arc<Request>) -> Result<Answer, Fai
         columns_sent: false,
         request,
     };
+    watching.server.metrics.watching(1);
     let frames = stream::unfold(watching, |mut watching| async move {
         let piece = watching.next_piece().await?;
         Some((Ok::<_, BoxError>(Frame::data(piece)), watching))
@@ -96,6 +97,12 @@ struct Watching {
     last_bookmark: u64,
     deadline: Instant,
     columns_sent: bool,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.server.metrics.watching(-1);
+    }
 }
 
 enum Turn {

@@ -129,3 +129,46 @@ async fn a_definition_takes_its_objects_with_it() {
     let groups = client.list_api_groups().await.unwrap();
     assert!(!groups.groups.iter().any(|group| group.name == "sea.example.org"));
 }
+
+#[tokio::test]
+async fn new_defaults_hold_for_old_objects() {
+    let client = client(&server().await);
+    define(&client).await;
+    let boats = boats(&client, "v1");
+    boats.create(&PostParams::default(), &boat("a", json!({"size": 3}))).await.unwrap();
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/mast";
+    let patch = json!([{"op": "add", "path": path, "value": {"type": "string", "default": "tall"}}]);
+    let patch: Patch<()> = Patch::Json(serde_json::from_value(patch).unwrap());
+    definitions.patch("boats.sea.example.org", &PatchParams::default(), &patch).await.unwrap();
+    let begun = Instant::now();
+    while boats.get("a").await.unwrap().data["spec"]["mast"] != "tall" {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::task::yield_now().await;
+    }
+    let listed = boats.list(&ListParams::default()).await.unwrap();
+    assert_eq!(listed.items[0].data["spec"], json!({"size": 3, "colour": "blue", "mast": "tall"}));
+}
+
+#[tokio::test]
+async fn names_are_accepted_once() {
+    let client = client(&server().await);
+    define(&client).await;
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let mut other = definition();
+    other.metadata.name = Some("ships.sea.example.org".into());
+    other.spec.names.plural = "ships".into();
+    definitions.create(&PostParams::default(), &other).await.unwrap();
+    let begun = Instant::now();
+    let refused = loop {
+        let status =
+            definitions.get("ships.sea.example.org").await.unwrap().status.and_then(|status| status.conditions);
+        let condition = status.into_iter().flatten().find(|condition| condition.type_ == "NamesAccepted");
+        if let Some(condition) = condition {
+            break condition;
+        }
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::task::yield_now().await;
+    };
+    assert_eq!((refused.status.as_str(), refused.reason.as_deref()), ("False", Some("SingularConflict")));
+}

@@ -33,7 +33,9 @@ impl Shell {
             .await
             .unwrap();
         let text = format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
-        text.replace(file.path().to_str().unwrap(), "FILE")
+        let text = text.replace(file.path().to_str().unwrap(), "FILE");
+        // Some of kubectl's texts end their lines in blanks, which editors eat.
+        text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
     }
 
     async fn check(&self, line: &str, input: &str, expected: Expect) {
@@ -76,7 +78,9 @@ async fn writes() {
         .check(
             "get deploy web -o jsonpath={.spec.template.spec.containers[0].image}/{.metadata.generation}",
             "",
-            expect![["nginx:2/2"]],
+            expect![[r#"
+                nginx:2/2
+            "#]],
         )
         .await;
     shell.check("apply --server-side --field-manager=x -f -", DEPLOYMENT, expect![[r#"
@@ -132,8 +136,24 @@ async fn mistakes() {
 async fn questions() {
     let Some(shell) = Shell::start().await else { return };
     shell.check("auth can-i create pods", "", expect![["yes\n"]]).await;
-    shell.check("auth whoami -o jsonpath={.status.userInfo.username}", "", expect![["admin"]]).await;
-    shell.check("get --raw /readyz", "", expect![["ok"]]).await;
+    shell
+        .check(
+            "auth whoami -o jsonpath={.status.userInfo.username}",
+            "",
+            expect![[r#"
+        admin
+    "#]],
+        )
+        .await;
+    shell
+        .check(
+            "get --raw /readyz",
+            "",
+            expect![[r#"
+        ok
+    "#]],
+        )
+        .await;
     shell
         .check(
             "api-resources --api-group=apps -o name",
@@ -144,6 +164,74 @@ async fn questions() {
         deployments.apps
         replicasets.apps
         statefulsets.apps
+    "#]],
+        )
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading() {
+    let Some(shell) = Shell::start().await else { return };
+    shell.run("create -f -", DEPLOYMENT).await;
+    shell
+        .check(
+            "get deploy --no-headers -o custom-columns=N:.metadata.name,R:.spec.replicas",
+            "",
+            expect![[r#"
+        web   2
+    "#]],
+        )
+        .await;
+    shell
+        .check(
+            "get svc kubernetes --no-headers -o name",
+            "",
+            expect![[r#"
+        service/kubernetes
+    "#]],
+        )
+        .await;
+    shell
+        .check(
+            "explain deployment.spec.replicas",
+            "",
+            expect![[r#"
+                GROUP:      apps
+                KIND:       Deployment
+                VERSION:    v1
+
+                FIELD: replicas <integer>
+
+
+                DESCRIPTION:
+                    Number of desired pods. This is a pointer to distinguish between explicit
+                    zero and not specified. Defaults to 1.
+    
+
+            "#]],
+        )
+        .await;
+    shell
+        .check(
+            "get deploy -l app=nothing",
+            "",
+            expect![[r#"
+        No resources found in default namespace.
+    "#]],
+        )
+        .await;
+    let table = shell.run("get deploy", "").await;
+    assert!(
+        table.starts_with("NAME   READY   UP-TO-DATE   AVAILABLE   AGE\nweb    0/2     0            0           "),
+        "{table}"
+    );
+    shell
+        .check(
+            "auth can-i --list --no-headers",
+            "",
+            expect![[r#"
+        *.*   []    []    [*]
+              [*]   []    [*]
     "#]],
         )
         .await;

@@ -222,3 +222,41 @@ async fn services_get_addresses_and_give_them_back() {
     services.delete("s", &DeleteParams::default()).await.unwrap();
     services.create(&PostParams::default(), &taken).await.unwrap();
 }
+
+#[tokio::test]
+async fn limits_and_quotas_are_kept() {
+    let client = client(&server().await);
+    with_account(&client).await;
+    let limits: Api<k8s_openapi::api::core::v1::LimitRange> = Api::default_namespaced(client.clone());
+    let range = json!({"metadata": {"name": "l"}, "spec": {"limits": [{"type": "Container", "defaultRequest": {"cpu": "400m"}, "max": {"cpu": "1"}, "default": {"cpu": "1"}}]}});
+    limits.create(&PostParams::default(), &object(range)).await.unwrap();
+    let quotas: Api<k8s_openapi::api::core::v1::ResourceQuota> = Api::default_namespaced(client.clone());
+    let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"requests.cpu": "1", "configmaps": "1"}}});
+    quotas.create(&PostParams::default(), &object(quota)).await.unwrap();
+    let pods: Api<Pod> = Api::default_namespaced(client.clone());
+    let pod = |name: &str, cpu: &str| -> Pod {
+        let resources =
+            if cpu.is_empty() { json!({}) } else { json!({"requests": {"cpu": cpu}, "limits": {"cpu": cpu}}) };
+        object(
+            json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i", "resources": resources}]}}),
+        )
+    };
+    let made = pods.create(&PostParams::default(), &pod("a", "")).await.unwrap();
+    assert_eq!(
+        made.spec.unwrap().containers[0].resources.as_ref().unwrap().requests.as_ref().unwrap()["cpu"].0,
+        "400m"
+    );
+    assert_eq!(
+        refusal(pods.create(&PostParams::default(), &pod("b", "2")).await),
+        "403 Forbidden: pods \"b\" is forbidden: [maximum cpu usage per Container is 1, but limit is 2, maximum cpu usage per Container is 1, but request is 2]"
+    );
+    assert_eq!(
+        refusal(pods.create(&PostParams::default(), &pod("b", "700m")).await),
+        "403 Forbidden: pods \"b\" is forbidden: exceeded quota: q, requested: requests.cpu=700m, used: requests.cpu=400m, limited: requests.cpu=1"
+    );
+    let maps: Api<ConfigMap> = Api::default_namespaced(client);
+    let (one, two) = (config("a"), config("b"));
+    let post = PostParams::default();
+    let (one, two) = tokio::join!(maps.create(&post, &one), maps.create(&post, &two));
+    assert_eq!([one, two].iter().filter(|outcome| outcome.is_ok()).count(), 1, "only one of both fits");
+}

@@ -18,7 +18,12 @@ pub async fn server() -> Server {
 
 /// The same over a store of one's own.
 pub async fn server_over(store: Store) -> Server {
-    let options = Options {
+    Server::start(store, options()).await.unwrap()
+}
+
+/// What a server is told unless a test tells it otherwise.
+pub fn options() -> Options {
+    Options {
         clock: Arc::new(SystemClock),
         authorizer: Arc::new(AllowAll),
         tokens: Arc::new(StaticTokens::new([(TOKEN.to_owned(), User::new("token-admin", ["system:masters"]))])),
@@ -30,8 +35,7 @@ pub async fn server_over(store: Store) -> Server {
         service_range: Cidr { network: [10, 43, 0, 0].into(), prefix: 16 },
         node_ports: 30000..=32767,
         advertise: None,
-    };
-    Server::start(store, options).await.unwrap()
+    }
 }
 
 /// A client in the same process.
@@ -44,6 +48,8 @@ pub struct Listening {
     pub server: Server,
     pub address: SocketAddr,
     pub kubeconfig: PathBuf,
+    /// For clients who write HTTP by hand.
+    pub tls: Arc<rustls::ClientConfig>,
     _directory: tempfile::TempDir,
 }
 
@@ -91,6 +97,14 @@ pub async fn listen(server: Server) -> Listening {
         .unwrap();
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
 
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority_certificate.der().clone()).unwrap();
+    let client_tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let serving = server.clone();
@@ -108,5 +122,5 @@ pub async fn listen(server: Server) -> Listening {
     );
     let kubeconfig = directory.path().join("kubeconfig");
     std::fs::write(&kubeconfig, config).unwrap();
-    Listening { server, address, kubeconfig, _directory: directory }
+    Listening { server, address, kubeconfig, tls: Arc::new(client_tls), _directory: directory }
 }

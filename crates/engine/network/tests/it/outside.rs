@@ -49,9 +49,9 @@ fn node_ports_are_open_on_the_host() {
     engine.put_endpoints("web", "TCP", 8080, &[web.ip]);
     let call_host = || on_node(&host.node, || call(([127, 0, 0, 1], 30080).into()));
     eventually("the port answers", || call_host() == format!("web saw {}", cluster.node.ip()));
-    eventually("the taken port is told", || engine.api.objects("/apis/events.k8s.io/v1/events").len() == 1);
-    let event = engine.api.objects("/apis/events.k8s.io/v1/events").remove(0);
-    assert_eq!((&event["reason"], &event["regarding"]["name"]), (&json!("NodePortUnavailable"), &json!("web")));
+    eventually("the taken port is told", || engine.api.objects("/api/v1/events").len() == 1);
+    let event = engine.api.objects("/api/v1/events").remove(0);
+    assert_eq!((&event["reason"], &event["involvedObject"]["name"]), (&json!("NodePortUnavailable"), &json!("web")));
     drop(taken);
     engine.api.delete("/api/v1/services", "shop", "web");
     eventually("the port is closed", || call_host() == "connection refused");

@@ -35,11 +35,26 @@ fn an_engine_that_starts_again_finds_its_pods() {
     cluster.node.detach("gone").unwrap();
     cluster.node.detach("gone").unwrap();
     let again = cluster.open_again();
-    assert_eq!(again.list(), [server.clone()]);
+    assert_eq!(again.list(), std::slice::from_ref(&server));
     assert_eq!(again.attach("server").unwrap(), server);
     let client = again.attach("client").unwrap();
     assert_ne!(client.ip, gone.ip, "an address rests before it is given out again");
     assert_eq!(call_from(&client, server.ip, 80), format!("server saw {}", client.ip));
+}
+
+#[test]
+fn a_machine_that_was_switched_off_forgets_its_pods() {
+    let cluster = Cluster::start();
+    let before = cluster.node.attach("pod").unwrap();
+    for path in [cluster.node.netns_path(), &before.netns] {
+        coracle_kernel::netns::remove(path).unwrap();
+        std::fs::File::create(path).unwrap();
+    }
+    let again = cluster.open_again();
+    assert_eq!((again.list(), before.netns.exists()), (Vec::new(), false));
+    let after = again.attach("pod").unwrap();
+    assert_ne!(after.ip, before.ip);
+    assert_eq!(again.list(), [after]);
 }
 
 #[test]

@@ -110,8 +110,8 @@ pub fn assemble(prepared: Prepared<'_>) -> Result<ContainerSpec, ConfigError> {
         read_only_root: security.read_only_root(),
         privileged: security.privileged(),
         unmasked_proc: security.unmasked_proc(),
-        // One for each run: the last one's may still be on its way out.
-        cgroup: format!("{}/{}.{attempt}", pod_group(&uid), container.name),
+        // Each run has a group of its own: removing the last one must not touch the next.
+        cgroup: format!("{}/{}_{attempt}", pod_group(&uid), container.name),
         resources: resources(container),
         log: Some(LogSpec::new(prepared.log)),
         stdin: container.stdin.unwrap_or_default(),
@@ -253,7 +253,7 @@ mod tests {
         check(
             json!({ "name": "a" }),
             expect![[r#"
-                u1_a_2 in pods/u1/a.2
+                u1_a_2 in pods/u1/a_2
                 ["/entry", "serve"] ["PATH=/bin", "A=own", "HOSTNAME=web"]
                 cwd /srv oom 1000 stop SIGQUIT
                 Resources { cpu_shares: Some(2), cpu_quota_us: None, memory_limit_bytes: None, pids_limit: None }
@@ -268,7 +268,7 @@ mod tests {
                 "lifecycle": { "stopSignal": "SIGUSR1" },
                 "resources": { "limits": { "cpu": "500m", "memory": "64Mi" } } }),
             expect![[r#"
-                u1_a_2 in pods/u1/a.2
+                u1_a_2 in pods/u1/a_2
                 ["/run", "own", "$(NONE)", "$(A)"] ["PATH=/bin", "A=own", "HOSTNAME=web"]
                 cwd /w oom -997 stop SIGUSR1
                 Resources { cpu_shares: Some(512), cpu_quota_us: Some(50000), memory_limit_bytes: Some(67108864), pids_limit: None }
@@ -277,7 +277,7 @@ mod tests {
         check(
             json!({ "name": "a", "args": ["x"], "resources": { "requests": { "cpu": "2" } } }),
             expect![[r#"
-                u1_a_2 in pods/u1/a.2
+                u1_a_2 in pods/u1/a_2
                 ["/entry", "x"] ["PATH=/bin", "A=own", "HOSTNAME=web"]
                 cwd /srv oom 999 stop SIGQUIT
                 Resources { cpu_shares: Some(2048), cpu_quota_us: None, memory_limit_bytes: None, pids_limit: None }

@@ -36,7 +36,8 @@ async fn exec_logs_and_port_forward_over_both_protocols() {
 #[tokio::test(flavor = "multi_thread")]
 async fn attach_joins_the_main_process() {
     let rig = Rig::new().await;
-    rig.run("cat", json!({ "args": ["cat"], "stdin": true, "stdinOnce": true }), json!({ "restartPolicy": "Never" })).await;
+    rig.run("cat", json!({ "args": ["cat"], "stdin": true, "stdinOnce": true }), json!({ "restartPolicy": "Never" }))
+        .await;
     rig.until_ready("cat").await;
     let mut kubectl = command(&rig, &[], &["attach", "-i", "cat"]).spawn().expect("kubectl runs");
     let mut stdin = kubectl.stdin.take().expect("piped");

@@ -114,10 +114,6 @@ pub fn apply(request: &Request<'_>, config: Value) -> Result<Value, ApplyError> 
     }
     let identity = request.identity(Operation::Apply);
     let changed = object != stripped;
-    if changed {
-        defaults::apply(request.kind, &mut object);
-    }
-    let changed = object != stripped;
     if let Some(at) = managed.position(&identity) {
         let entry = &mut managed.0[at];
         entry.set = entry.set.difference(&unowned());
@@ -207,10 +203,12 @@ fn applied(
             None
         }
     };
-    let object = match last.filter(|last| !last.is_empty()) {
+    let mut object = match last.filter(|last| !last.is_empty()) {
         Some(last) => prune(request, &merged, &managed, &last),
         None => merged,
     };
+    // Compared as it will be stored: what defaulting puts back, or writes another way, is no change and nobody's conflict.
+    defaults::apply(request.kind, &mut object);
     let difference = compare(root, live, &object).without(&request.ignored());
     let changed = difference.modified.union(&difference.added);
     let mut conflicts = Vec::new();
@@ -240,11 +238,12 @@ fn prune(request: &Request<'_>, merged: &Value, managed: &Managed, last: &Set) -
     let pruned = remove(root, merged, &last);
     let merged_set = full(&field_set(root, merged));
     let owned = managed.0.iter().fold(Set::default(), |owned, entry| owned.union(&entry.set));
-    let keep = full(&field_set(root, &pruned)).union(&full(&owned));
+    let owned = full(&owned);
+    let keep = full(&field_set(root, &pruned)).union(&owned);
     let pruned = remove(root, merged, &merged_set.difference(&keep));
     // What nobody owned and went only because it hung below something removed comes back.
     let pruned_set = full(&field_set(root, &pruned));
-    remove(root, merged, &merged_set.difference(&pruned_set).intersection(&last))
+    remove(root, merged, &merged_set.difference(&pruned_set).intersection(&last).difference(&owned))
 }
 
 /// What was refused and whom to ask, in upstream's words.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde_json::{Map, Value};
 
 use super::set::{Set, field};
-use crate::types::{Field, ListType, Shape, Type};
+use crate::types::{ListType, Shape, Type};
 
 /// A type, or none: values without a type are walked as far as maps go, and their lists are atomic.
 type Of<'a> = Option<Type<'a>>;
@@ -93,10 +93,20 @@ fn item_element(of: Type<'_>, item: &Value) -> Result<String, String> {
     let mut keys = Map::new();
     for key in of.keys() {
         let default = || {
-            let text = of.element().and_then(|element| element.field(key)).and_then(Field::default_text)?;
-            serde_json::from_str(text).ok()
+            let element = of.element()?;
+            let field = element.field(key)?;
+            match (field.default_text(), field.value().shape()) {
+                (Some(text), _) => serde_json::from_str(text).ok(),
+                // A built-in type's key is never absent: it has its type's zero.
+                (None, Shape::String) if !element.name().is_empty() => Some(Value::from("")),
+                (None, Shape::Integer) if !element.name().is_empty() => Some(Value::from(0)),
+                _ => None,
+            }
         };
-        match item.get(key).filter(|value| !value.is_null()).cloned().or_else(default) {
+        let given = item.get(key).filter(|value| !value.is_null());
+        // An empty text will be defaulted, and must name the same item before and after.
+        let given = given.filter(|value| **value != "").cloned().or_else(default).or_else(|| given.cloned());
+        match given {
             Some(value) => keys.insert(key.to_owned(), value),
             None => {
                 return Err(format!(
@@ -259,9 +269,25 @@ impl Comparison {
     }
 }
 
-/// Structs that upstream's types hold by value: they are always there, so that nobody adds them.
-const ALWAYS_THERE: [&str; 7] =
-    ["f:metadata", "f:spec", "f:status", "f:template", "f:strategy", "f:updateStrategy", "f:jobTemplate"];
+/// What upstream's types hold by value or write even when it is empty: always there, so that nobody adds it.
+const ALWAYS_THERE: [&str; 12] = [
+    "f:metadata",
+    "f:spec",
+    "f:status",
+    "f:template",
+    "f:strategy",
+    "f:updateStrategy",
+    "f:jobTemplate",
+    "f:containers",
+    "f:scaleTargetRef",
+    "f:names",
+    "f:resources",
+    "f:podSelector",
+];
+
+fn is_always_there(path: &[String]) -> bool {
+    path.iter().all(|element| ALWAYS_THERE.contains(&element.as_str()))
+}
 
 fn difference(of: Of<'_>, old: Option<&Value>, new: Option<&Value>, path: &mut Vec<String>, out: &mut Comparison) {
     let Some(present) = new.or(old) else { return };
@@ -273,6 +299,7 @@ fn difference(of: Of<'_>, old: Option<&Value>, new: Option<&Value>, path: &mut V
     let is_leaf = matches!(walked, Form::Scalar | Form::Atomic) || (is_empty(old) && is_empty(new));
     if is_leaf {
         match (old, new) {
+            (None, new) if is_empty(new) && is_always_there(path) => {}
             (None, _) => out.added.insert(path),
             (_, None) => out.removed.insert(path),
             (Some(old), Some(new)) if !same(old, new) => out.modified.insert(path),
@@ -284,7 +311,7 @@ fn difference(of: Of<'_>, old: Option<&Value>, new: Option<&Value>, path: &mut V
         (Form::List, Some(of)) => difference_of_lists(of, items(old), items(new), path, out),
         _ => difference_of_maps(of, members(old), members(new), path, out),
     }
-    if old.is_none() && !path.iter().all(|element| ALWAYS_THERE.contains(&element.as_str())) {
+    if old.is_none() && !is_always_there(path) {
         out.added.insert(path);
     } else if new.is_none() {
         out.removed.insert(path);

@@ -15,10 +15,10 @@ const DEPTH_LIMIT: usize = 128;
 /// Reads the first YAML document (JSON is YAML too). Keys that occur twice are reported with their line.
 pub fn yaml(bytes: &[u8], of: Option<Type<'_>>) -> Result<Decoded, DecodeError> {
     let text = std::str::from_utf8(bytes).map_err(|_| DecodeError("yaml: invalid leading UTF-8 octet".to_owned()))?;
-    if text.trim_start().starts_with('{') {
-        if let Ok(decoded) = json(bytes, of) {
-            return Ok(decoded);
-        }
+    if text.trim_start().starts_with('{')
+        && let Ok(decoded) = json(bytes, of)
+    {
+        return Ok(decoded);
     }
     let mut reader =
         Reader { parser: Parser::new_from_str(text), anchors: HashMap::new(), duplicates: Vec::new(), values: 0 };

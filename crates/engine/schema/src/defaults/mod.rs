@@ -93,7 +93,8 @@ fn fill(of: Type<'_>, value: &mut Value) {
     }
 }
 
-/// Writes quantities canonically, and drops lists and maps that are empty: upstream's types do not tell them from absent ones.
+/// Writes quantities canonically, and drops what upstream's types do not tell from nothing: empty lists and maps, and zeros of
+/// fields that are no pointers.
 fn tidy(of: Type<'_>, value: &mut Value) {
     match (of.shape(), value) {
         (Shape::Object, Value::Object(members)) => {
@@ -106,6 +107,9 @@ fn tidy(of: Type<'_>, value: &mut Value) {
                 let Some(field) = of.field(name) else { return true };
                 let empty = match (field.value().shape(), &*member) {
                     (_, Value::Null) => true,
+                    (_, Value::Bool(value)) => field.omits_zero() && !value,
+                    (_, Value::Number(number)) => field.omits_zero() && number.as_f64() == Some(0.0),
+                    (_, Value::String(text)) => field.omits_zero() && text.is_empty(),
                     (Shape::List, Value::Array(items)) => items.is_empty(),
                     (Shape::Object, Value::Object(members)) => {
                         members.is_empty() && !field.value().has_fields() && field.value().element().is_some()

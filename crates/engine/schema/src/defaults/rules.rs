@@ -18,6 +18,7 @@ pub(super) fn before(definition: &str, members: &mut Members) {
         "core.v1.LimitRangeItem" => limit_range_item(members),
         "core.v1.ReplicationController" => replication_controller(members),
         "core.v1.PersistentVolume" | "core.v1.PersistentVolumeClaim" => status_phase(members),
+        "core.v1.Secret" => secret(members),
         "apps.v1.StatefulSetSpec" => stateful_set(members),
         "batch.v1.Job" => job(members),
         "autoscaling.v2.HorizontalPodAutoscalerSpec" => autoscaler(members),
@@ -62,8 +63,9 @@ fn set_if_missing(members: &mut Members, key: &str, value: Value) {
 }
 
 fn copy_if_missing(members: &mut Members, from: &str, to: &str) {
-    if let Some(value) = members.get(from).filter(|value| !value.is_null()).cloned() {
-        set_if_missing(members, to, value);
+    let Some(value) = members.get(from).filter(|value| !value.is_null()).cloned() else { return };
+    if members.get(to).and_then(Value::as_object).is_none_or(Members::is_empty) {
+        members.insert(to.to_owned(), value);
     }
 }
 
@@ -136,10 +138,10 @@ fn pod_requests(resources: &mut Members) {
 fn host_ports(container: &mut Members) {
     let ports = container.get_mut("ports").and_then(Value::as_array_mut);
     for port in ports.into_iter().flatten().filter_map(Value::as_object_mut) {
-        if port.get("hostPort").is_none_or(|port| port.is_null() || *port == json!(0)) {
-            if let Some(number) = port.get("containerPort").cloned() {
-                port.insert("hostPort".to_owned(), number);
-            }
+        if port.get("hostPort").is_none_or(|port| port.is_null() || *port == json!(0))
+            && let Some(number) = port.get("containerPort").cloned()
+        {
+            port.insert("hostPort".to_owned(), number);
         }
     }
 }
@@ -147,10 +149,10 @@ fn host_ports(container: &mut Members) {
 fn namespace(members: &mut Members) {
     let Some(metadata) = object(members, "metadata") else { return };
     let name = text(metadata, "name").to_owned();
-    if !name.is_empty() {
-        if let Some(labels) = object(metadata, "labels") {
-            labels.insert("kubernetes.io/metadata.name".to_owned(), name.into());
-        }
+    if !name.is_empty()
+        && let Some(labels) = object(metadata, "labels")
+    {
+        labels.insert("kubernetes.io/metadata.name".to_owned(), name.into());
     }
     if let Some(status) = object(members, "status") {
         set_if_missing(status, "phase", json!("Active"));
@@ -198,39 +200,55 @@ fn replication_controller(members: &mut Members) {
     set_labels_if_missing(members, labels);
 }
 
+/// `stringData` is only a way to write: what is kept, and read, is `data`.
+fn secret(members: &mut Members) {
+    use base64::Engine as _;
+    let Some(Value::Object(texts)) = members.remove("stringData") else { return };
+    let Some(data) = object(members, "data") else { return };
+    for (key, value) in texts {
+        let encoded = base64::engine::general_purpose::STANDARD.encode(value.as_str().unwrap_or_default());
+        data.insert(key, encoded.into());
+    }
+}
+
 fn deployment(spec: &mut Members) {
     let Some(strategy) = object(spec, "strategy") else { return };
     set_if_missing(strategy, "type", json!("RollingUpdate"));
-    if text(strategy, "type") == "RollingUpdate" {
-        if let Some(rolling) = object(strategy, "rollingUpdate") {
-            set_if_missing(rolling, "maxUnavailable", json!("25%"));
-            set_if_missing(rolling, "maxSurge", json!("25%"));
-        }
+    if text(strategy, "type") == "RollingUpdate"
+        && let Some(rolling) = object(strategy, "rollingUpdate")
+    {
+        set_if_missing(rolling, "maxUnavailable", json!("25%"));
+        set_if_missing(rolling, "maxSurge", json!("25%"));
     }
 }
 
 fn daemon_set(spec: &mut Members) {
     let Some(strategy) = object(spec, "updateStrategy") else { return };
     set_if_missing(strategy, "type", json!("RollingUpdate"));
-    if text(strategy, "type") == "RollingUpdate" {
-        if let Some(rolling) = object(strategy, "rollingUpdate") {
-            set_if_missing(rolling, "maxUnavailable", json!(1));
-            set_if_missing(rolling, "maxSurge", json!(0));
-        }
+    if text(strategy, "type") == "RollingUpdate"
+        && let Some(rolling) = object(strategy, "rollingUpdate")
+    {
+        set_if_missing(rolling, "maxUnavailable", json!(1));
+        set_if_missing(rolling, "maxSurge", json!(0));
     }
 }
 
 fn stateful_set(spec: &mut Members) {
+    let claims = spec.get_mut("volumeClaimTemplates").and_then(Value::as_array_mut);
+    for claim in claims.into_iter().flatten().filter_map(Value::as_object_mut) {
+        set_if_missing(claim, "apiVersion", json!("v1"));
+        set_if_missing(claim, "kind", json!("PersistentVolumeClaim"));
+    }
     object(spec, "persistentVolumeClaimRetentionPolicy");
     let Some(strategy) = object(spec, "updateStrategy") else { return };
     if is_missing(strategy, "type") {
         strategy.insert("type".to_owned(), json!("RollingUpdate"));
         object(strategy, "rollingUpdate");
     }
-    if text(strategy, "type") == "RollingUpdate" {
-        if let Some(rolling) = existing(strategy, "rollingUpdate") {
-            set_if_missing(rolling, "partition", json!(0));
-        }
+    if text(strategy, "type") == "RollingUpdate"
+        && let Some(rolling) = existing(strategy, "rollingUpdate")
+    {
+        set_if_missing(rolling, "partition", json!(0));
     }
 }
 
@@ -240,6 +258,9 @@ fn job(members: &mut Members) {
         spec.insert("completions".to_owned(), json!(1));
     }
     set_if_missing(spec, "parallelism", json!(1));
+    set_if_missing(spec, "completionMode", json!("NonIndexed"));
+    set_if_missing(spec, "suspend", json!(false));
+    set_if_missing(spec, "manualSelector", json!(false));
     let by_index = !is_missing(spec, "backoffLimitPerIndex");
     set_if_missing(spec, "backoffLimit", json!(if by_index { i32::MAX } else { 6 }));
     let on_failure = !is_missing(spec, "podFailurePolicy");
@@ -325,10 +346,10 @@ fn service(spec: &mut Members) {
 }
 
 fn target_port(port: &mut Members) {
-    if is_missing(port, "targetPort") || port.get("targetPort") == Some(&json!(0)) {
-        if let Some(number) = port.get("port").cloned() {
-            port.insert("targetPort".to_owned(), number);
-        }
+    if (is_missing(port, "targetPort") || port.get("targetPort") == Some(&json!(0)))
+        && let Some(number) = port.get("port").cloned()
+    {
+        port.insert("targetPort".to_owned(), number);
     }
 }
 

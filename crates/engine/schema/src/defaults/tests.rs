@@ -116,35 +116,36 @@ fn workloads() {
         ("apps", "v1", "Deployment"),
         json!({"spec": {"template": template}}),
         expect![[r#"
-        {
-          "spec": {
-            "progressDeadlineSeconds": 600,
-            "replicas": 1,
-            "revisionHistoryLimit": 10,
-            "strategy": {
-              "rollingUpdate": {
-                "maxSurge": "25%",
-                "maxUnavailable": "25%"
-              },
-              "type": "RollingUpdate"
-            },
-            "template": {
-              "metadata": {
-                "labels": {
-                  "a": "b"
+            {
+              "spec": {
+                "progressDeadlineSeconds": 600,
+                "replicas": 1,
+                "revisionHistoryLimit": 10,
+                "strategy": {
+                  "rollingUpdate": {
+                    "maxSurge": "25%",
+                    "maxUnavailable": "25%"
+                  },
+                  "type": "RollingUpdate"
+                },
+                "template": {
+                  "metadata": {
+                    "labels": {
+                      "a": "b"
+                    }
+                  },
+                  "spec": {
+                    "containers": [],
+                    "dnsPolicy": "ClusterFirst",
+                    "restartPolicy": "Always",
+                    "schedulerName": "default-scheduler",
+                    "securityContext": {},
+                    "terminationGracePeriodSeconds": 30
+                  }
                 }
               },
-              "spec": {
-                "containers": [],
-                "dnsPolicy": "ClusterFirst",
-                "restartPolicy": "Always",
-                "schedulerName": "default-scheduler",
-                "securityContext": {},
-                "terminationGracePeriodSeconds": 30
-              }
-            }
-          }
-        }"#]],
+              "status": {}
+            }"#]],
     );
     check(
         ("apps", "v1", "Deployment"),
@@ -159,6 +160,7 @@ fn workloads() {
                   "type": "Recreate"
                 },
                 "template": {
+                  "metadata": {},
                   "spec": {
                     "dnsPolicy": "ClusterFirst",
                     "restartPolicy": "Always",
@@ -167,7 +169,8 @@ fn workloads() {
                     "terminationGracePeriodSeconds": 30
                   }
                 }
-              }
+              },
+              "status": {}
             }"#]],
     );
     check(
@@ -184,6 +187,7 @@ fn workloads() {
                 "replicas": 1,
                 "revisionHistoryLimit": 10,
                 "template": {
+                  "metadata": {},
                   "spec": {
                     "dnsPolicy": "ClusterFirst",
                     "restartPolicy": "Always",
@@ -198,6 +202,10 @@ fn workloads() {
                   },
                   "type": "RollingUpdate"
                 }
+              },
+              "status": {
+                "availableReplicas": 0,
+                "replicas": 0
               }
             }"#]],
     );
@@ -209,6 +217,7 @@ fn workloads() {
               "spec": {
                 "revisionHistoryLimit": 10,
                 "template": {
+                  "metadata": {},
                   "spec": {
                     "dnsPolicy": "ClusterFirst",
                     "restartPolicy": "Always",
@@ -224,6 +233,12 @@ fn workloads() {
                   },
                   "type": "RollingUpdate"
                 }
+              },
+              "status": {
+                "currentNumberScheduled": 0,
+                "desiredNumberScheduled": 0,
+                "numberMisscheduled": 0,
+                "numberReady": 0
               }
             }"#]],
     );
@@ -259,7 +274,8 @@ fn workloads() {
                     "terminationGracePeriodSeconds": 30
                   }
                 }
-              }
+              },
+              "status": {}
             }"#]],
     );
 }

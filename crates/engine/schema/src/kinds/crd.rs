@@ -1,5 +1,6 @@
 //! The kinds a CustomResourceDefinition defines, one for each of its versions.
 
+use std::io::Write as _;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -26,6 +27,8 @@ pub struct CustomFacts {
     pub selectable_fields: Vec<String>,
     /// Sent as a Warning header when set.
     pub deprecation_warning: Option<String>,
+    /// The schema as it was written, compressed: only OpenAPI documents need its descriptions.
+    pub(crate) packed_schema: Arc<[u8]>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,6 +109,12 @@ fn read_version(spec: &Value, version: &Value) -> Result<CrdVersion, CrdError> {
     })
 }
 
+fn pack(schema: Option<&Value>) -> Arc<[u8]> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    let text = schema.map(Value::to_string).unwrap_or_default();
+    encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish()).expect("writing to memory cannot fail").into()
+}
+
 fn custom_facts(spec: &Value, version: &Value) -> CustomFacts {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let columns = version["additionalPrinterColumns"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -146,5 +155,6 @@ fn custom_facts(spec: &Value, version: &Value) -> CustomFacts {
             .map(|field| text(&field["jsonPath"]))
             .collect(),
         deprecation_warning: deprecated.then(warning),
+        packed_schema: pack(version["schema"].get("openAPIV3Schema")),
     }
 }

@@ -43,7 +43,10 @@ fn merge_map(
             original.clear();
             return Ok(());
         }
-        Some(other) => return malformed(format!("unknown patch type: {other} in map: {}", as_text(patch))),
+        Some(other) => {
+            let shown = go_text(&Value::Object(patch.clone()));
+            return malformed(format!("unknown patch type: {other} in map: {shown}"));
+        }
     }
     retain_keys(original, patch)?;
     let orders = patch.iter().filter_map(|(name, order)| Some((name.strip_prefix(ORDER_PREFIX)?, order)));
@@ -69,8 +72,19 @@ fn clone_entry((name, value): (&String, &Value)) -> (String, Value) {
     (name.clone(), value.clone())
 }
 
-fn as_text(map: &Map<String, Value>) -> String {
-    Value::Object(map.clone()).to_string()
+/// A value as Go prints it in messages: `map[image:j ports:[map[port:80]]]`.
+fn go_text(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(go_text).collect::<Vec<_>>().join(" ")),
+        Value::Object(members) => {
+            let members: Vec<String> =
+                members.iter().map(|(name, value)| format!("{name}:{}", go_text(value))).collect();
+            format!("map[{}]", members.join(" "))
+        }
+        other => other.to_string(),
+    }
 }
 
 fn merge_member(
@@ -132,8 +146,8 @@ fn retain_keys(original: &mut Map<String, Value>, patch: &Map<String, Value>) ->
             && !name.starts_with(DELETE_PREFIX)
             && !kept(name)
     });
-    if let Some((name, _)) = stray {
-        return malformed(format!("retainKeys directive doesn't contain the key in the patch: {name}"));
+    if stray.is_some() {
+        return malformed("invalid patch format of retainKeys".to_owned());
     }
     original.retain(|name, _| kept(name));
     Ok(())
@@ -208,7 +222,7 @@ fn merge_items(
                 return malformed("merging list by directive is not supported yet".to_owned());
             }
             (Identity::Key(_), Some(other)) => {
-                return malformed(format!("unknown patch type: {other} in list: {item}"));
+                return malformed(format!("unknown patch type: {other} in map: {}", go_text(item)));
             }
             _ => changes.push(item),
         }
@@ -224,7 +238,7 @@ fn merge_items(
 }
 
 fn missing_key(item: &Value, key: &str) -> String {
-    format!("map: {item} does not contain declared merge key: {key}")
+    format!("map: {} does not contain declared merge key: {key}", go_text(item))
 }
 
 fn merge_item(
@@ -233,10 +247,10 @@ fn merge_item(
     merged: &mut Vec<Value>,
     change: &Value,
 ) -> Result<(), PatchError> {
-    if let Identity::Key(key) = identity {
-        if change.get(key).is_none_or(Value::is_null) {
-            return malformed(missing_key(change, key));
-        }
+    if let Identity::Key(key) = identity
+        && change.get(key).is_none_or(Value::is_null)
+    {
+        return malformed(missing_key(change, key));
     }
     match identity.position(merged, change) {
         None => merged.push(without_directives(change)),
@@ -288,8 +302,8 @@ fn check_order(identity: Identity<'_>, change: &[Value], order: &[Value]) -> Res
             None => {
                 return malformed(format!(
                     "The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n",
-                    Value::Array(change.to_vec()),
-                    Value::Array(order.to_vec())
+                    go_text(&Value::Array(change.to_vec())),
+                    go_text(&Value::Array(order.to_vec()))
                 ));
             }
         }
@@ -348,7 +362,7 @@ mod tests {
             POD,
             json!({"spec": {"containers": [{"name": "a"}]}}),
             json!({"spec": {"containers": [{"image": "2"}]}}),
-            expect![[r#"error: map: {"image":"2"} does not contain declared merge key: name"#]],
+            expect!["error: map: map[image:2] does not contain declared merge key: name"],
         );
         check(
             POD,
@@ -417,7 +431,7 @@ mod tests {
             POD,
             original(),
             json!({"spec": {"nodeSelector": {"$patch": "what"}}}),
-            expect![[r#"error: unknown patch type: what in map: {"$patch":"what"}"#]],
+            expect!["error: unknown patch type: what in map: map[$patch:what]"],
         );
         check(
             POD,
@@ -448,9 +462,9 @@ mod tests {
             json!({"spec": {"$setElementOrder/containers": [{"name": "a"}], "containers": [{"name": "c"}]}}),
             expect![[r#"
                 error: The order in patch list:
-                [{"name":"c"}]
+                [map[name:c]]
                  doesn't match $setElementOrder list:
-                [{"name":"a"}]
+                [map[name:a]]
             "#]],
         );
     }
@@ -473,7 +487,7 @@ mod tests {
             DEPLOYMENT,
             json!({"spec": {"strategy": {"type": "RollingUpdate"}}}),
             json!({"spec": {"strategy": {"$retainKeys": ["x"], "type": "Recreate"}}}),
-            expect!["error: retainKeys directive doesn't contain the key in the patch: type"],
+            expect!["error: invalid patch format of retainKeys"],
         );
     }
 

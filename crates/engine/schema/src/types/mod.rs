@@ -214,6 +214,11 @@ impl<'a> Field<'a> {
         self.row.flags & table::RETAIN_KEYS != 0
     }
 
+    /// An empty text, a zero or a false is the same as nothing, and is not written.
+    pub fn omits_zero(self) -> bool {
+        self.row.flags & table::OMIT_ZERO != 0
+    }
+
     /// The key of strategic merge patch's list merging; `None` for lists of scalars.
     pub fn merge_key(self) -> Option<&'a str> {
         Some(self.table.text(self.row.merge_key)).filter(|key| !key.is_empty())

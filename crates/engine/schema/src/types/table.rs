@@ -81,6 +81,7 @@ pub(crate) struct Field {
 pub(crate) const REQUIRED: u16 = 1;
 pub(crate) const PATCH_MERGE: u16 = 2;
 pub(crate) const RETAIN_KEYS: u16 = 4;
+pub(crate) const OMIT_ZERO: u16 = 16;
 
 #[derive(Debug)]
 pub(crate) struct Table {

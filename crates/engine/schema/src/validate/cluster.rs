@@ -84,9 +84,9 @@ fn secret(object: &Value, findings: &mut Findings) {
 
 const ACCESS_MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 
-fn access_modes(spec: &Value, findings: &mut Findings) {
+fn access_modes(spec: &Value, words: &str, findings: &mut Findings) {
     if list(&spec["accessModes"]).is_empty() {
-        findings.required("spec.accessModes", "at least 1 access mode is required");
+        findings.required("spec.accessModes", words);
     }
     for mode in list(&spec["accessModes"]).iter().map(text).filter(|mode| !ACCESS_MODES.contains(mode)) {
         findings.not_supported("spec.accessModes", mode, ACCESS_MODES);
@@ -94,7 +94,7 @@ fn access_modes(spec: &Value, findings: &mut Findings) {
 }
 
 fn claim(spec: &Value, findings: &mut Findings) {
-    access_modes(spec, findings);
+    access_modes(spec, "at least 1 access mode is required", findings);
     selector::check(&spec["selector"], "spec.selector", findings);
     match &spec["resources"]["requests"]["storage"] {
         Value::Null => findings.required("spec.resources[storage]", ""),
@@ -106,10 +106,33 @@ fn claim(spec: &Value, findings: &mut Findings) {
     }
 }
 
+/// What a volume has beside the thing it stands for.
+const ABOUT_VOLUME: [&str; 9] = [
+    "accessModes",
+    "capacity",
+    "claimRef",
+    "mountOptions",
+    "nodeAffinity",
+    "persistentVolumeReclaimPolicy",
+    "storageClassName",
+    "volumeAttributesClassName",
+    "volumeMode",
+];
+
 fn volume(spec: &Value, findings: &mut Findings) {
-    access_modes(spec, findings);
+    access_modes(spec, "", findings);
     if is_empty(&spec["capacity"]) {
         findings.required("spec.capacity", "");
+    }
+    if spec["capacity"].as_object().is_none_or(|capacity| capacity.len() != 1 || !capacity.contains_key("storage")) {
+        findings.not_supported("spec.capacity", spec["capacity"].clone(), ["storage"]);
+    }
+    let sources = spec.as_object().into_iter().flatten().filter(|(name, _)| !ABOUT_VOLUME.contains(&name.as_str()));
+    for (name, _) in sources.clone().skip(1) {
+        findings.forbidden(&format!("spec.{name}"), "may not specify more than 1 volume type");
+    }
+    if sources.count() == 0 {
+        findings.required("spec", "must specify a volume type");
     }
     quantities(&spec["capacity"], "spec.capacity", findings);
     findings.one_of(
@@ -145,6 +168,12 @@ fn limit_range(object: &Value, findings: &mut Findings) {
 }
 
 fn autoscaler(spec: &Value, findings: &mut Findings) {
+    let target = &spec["scaleTargetRef"];
+    let is_core = matches!(text(&target["kind"]), "ReplicationController");
+    if !text(&target["apiVersion"]).contains('/') && !is_core {
+        let words = "apiVersion must specify API group";
+        findings.invalid("spec.scaleTargetRef.apiVersion", text(&target["apiVersion"]), words);
+    }
     let least = spec["minReplicas"].as_i64().unwrap_or(1);
     let most = spec["maxReplicas"].as_i64().unwrap_or(0);
     if least < 1 {
@@ -192,7 +221,9 @@ fn access(kind: &Kind, object: &Value, findings: &mut Findings) {
             findings.required(&at("name"), "");
         }
         match text(&subject["kind"]) {
-            "ServiceAccount" if text(&subject["namespace"]).is_empty() => findings.required(&at("namespace"), ""),
+            "ServiceAccount" if !kind.namespaced && text(&subject["namespace"]).is_empty() => {
+                findings.required(&at("namespace"), "")
+            }
             "ServiceAccount" | "User" | "Group" => {}
             other => findings.not_supported(&at("kind"), other, ["ServiceAccount", "User", "Group"]),
         }
@@ -265,7 +296,7 @@ fn custom_resource_definition(object: &Value, findings: &mut Findings) {
         findings.invalid_each(&format!("{path}.name"), name, names::dns_1035_label(name));
         let schema = version["schema"].get("openAPIV3Schema");
         match schema {
-            None => findings.required(&format!("{path}.schema.openAPIV3Schema"), "schemas are required"),
+            None => findings.required(&format!("{path}.schema.openAPIV3Schema"), ""),
             Some(schema) => {
                 if let Err(error) = types::parse(Some(schema), true) {
                     let (at, problem) = match error {
@@ -344,10 +375,10 @@ fn claim_change(new: &Value, old: &Value, findings: &mut Findings) {
         }
     }
     // Binding fills in the volume's name once.
-    if is_empty(&old["volumeName"]) {
-        if let Some(members) = followed.as_object_mut() {
-            members.remove("volumeName");
-        }
+    if is_empty(&old["volumeName"])
+        && let Some(members) = followed.as_object_mut()
+    {
+        members.remove("volumeName");
     }
     if followed != *old {
         let words =

@@ -111,7 +111,7 @@ fn wrong_type(of: Type<'_>, value: &Value) -> Option<&'static str> {
         Shape::Quantity => (value.is_string() || value.is_number(), "string"),
     };
     let dated = of.shape() == Shape::String && of.format() == Format::DateTime;
-    if fits && dated && !value.as_str().is_some_and(|text| text.parse::<jiff::Timestamp>().is_ok()) {
+    if fits && dated && value.as_str().is_none_or(|text| text.parse::<jiff::Timestamp>().is_err()) {
         return Some("date-time");
     }
     (!fits).then_some(expected)

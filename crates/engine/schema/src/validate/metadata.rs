@@ -74,11 +74,10 @@ pub(super) fn labels(labels: &Value, path: &str, findings: &mut Findings) {
 
 fn common(metadata: &Value, findings: &mut Findings) {
     labels_and_annotations(metadata, "metadata", findings);
-    for (index, owner) in list(&metadata["ownerReferences"]).iter().enumerate() {
-        let path = format!("metadata.ownerReferences[{index}]");
+    for owner in list(&metadata["ownerReferences"]) {
         let mut needs = |field: &str, words: &str| {
             if text(&owner[field]).is_empty() {
-                findings.invalid(&format!("{path}.{field}"), "", words);
+                findings.invalid(&format!("metadata.ownerReferences.{field}"), "", words);
             }
         };
         needs("apiVersion", "version must not be empty");
@@ -107,6 +106,17 @@ fn common(metadata: &Value, findings: &mut Findings) {
     if deletion == [true, true] {
         let words = "finalizer orphan and foregroundDeletion cannot be both set";
         findings.invalid("metadata.finalizers", metadata["finalizers"].clone(), words);
+    }
+}
+
+/// Built-in kinds take no finalizers but the standard ones and those with a domain.
+pub(super) fn qualified_finalizers(metadata: &Value, findings: &mut Findings) {
+    for (index, finalizer) in list(&metadata["finalizers"]).iter().map(text).enumerate() {
+        let standard = ["kubernetes", "orphan", "foregroundDeletion"].contains(&finalizer);
+        if !finalizer.contains('/') && !standard && names::qualified_name(finalizer).is_empty() {
+            let words = "name is neither a standard finalizer name nor is it fully qualified";
+            findings.invalid(&format!("metadata.finalizers[{index}]"), finalizer, words);
+        }
     }
 }
 

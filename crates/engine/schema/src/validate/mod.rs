@@ -68,6 +68,7 @@ fn content(kind: &Kind, object: &Value, old: Option<&Value>, findings: &mut Find
         custom::check(kind.schema.root(), object, old, findings);
         return;
     }
+    metadata::qualified_finalizers(&object["metadata"], findings);
     match (kind.group.as_ref(), kind.kind.as_ref()) {
         ("", "Pod") => pod::pod(object, findings),
         ("", "PodTemplate") => pod::template(&object["template"], "template", findings),
@@ -94,6 +95,10 @@ fn change(kind: &Kind, new: &Value, old: &Value, findings: &mut Findings) {
 
 /// Required texts that are missing; other required values are the business of each kind, since upstream fills in zeros.
 fn required(of: Type<'_>, value: &Value, path: &str, findings: &mut Findings) {
+    // A reference by name may name nothing.
+    if of.name().ends_with(".LocalObjectReference") {
+        return;
+    }
     match (of.shape(), value) {
         (Shape::Object, Value::Object(members)) => {
             for field in of.fields() {

@@ -19,8 +19,9 @@ const HEADER: &str = "[-A-Za-z0-9]+";
 const HEADER_WORDS: &str = "a valid HTTP header must consist of alphanumeric characters or '-'";
 
 fn says(words: &str, examples: &[&str], regex: &str) -> String {
-    let examples = examples.iter().map(|example| format!("'{example}'")).collect::<Vec<_>>().join(", or ");
-    format!("{words} (e.g. {examples}, regex used for validation is '{regex}')")
+    // Upstream's list of examples has two spaces before each "or".
+    let examples = examples.iter().map(|example| format!("'{example}', ")).collect::<Vec<_>>().join(" or ");
+    format!("{words} (e.g. {examples}regex used for validation is '{regex}')")
 }
 
 fn too_long(limit: usize) -> String {
@@ -209,7 +210,7 @@ mod tests {
         expect![[r#"a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"#]]
             .assert_eq(&dns_1123_subdomain("My_App").join("\n"));
         expect!["must not contain dots"].assert_eq(&dns_1123_label("a.b").join("\n"));
-        expect![[r#"name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName', or 'my.name', or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"#]]
+        expect!["name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"]
             .assert_eq(&qualified_name("-a").join("\n"));
         assert!(qualified_name("example.com/A.b-c_1").is_empty());
         assert!(label_value("").is_empty());
@@ -220,7 +221,7 @@ mod tests {
             must not begin or end with a hyphen"#]]
         .assert_eq(&port_name("Too--long-a-port-name-").join("\n"));
         expect![[r#"
-            a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name', or 'KEY_NAME', or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')
+            a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')
             must not start with '..'"#]].assert_eq(&config_key("..a/b").join("\n"));
     }
 }

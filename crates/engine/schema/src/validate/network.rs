@@ -17,10 +17,8 @@ pub(super) fn check(kind: &Kind, object: &Value, findings: &mut Findings) {
         "Endpoints" => endpoints(object, findings),
         "EndpointSlice" => endpoint_slice(object, findings),
         "Ingress" => ingress(&object["spec"], findings),
-        "IngressClass" => {
-            if text(&object["spec"]["controller"]).is_empty() {
-                findings.required("spec.controller", "");
-            }
+        "IngressClass" if text(&object["spec"]["controller"]).is_empty() => {
+            findings.required("spec.controller", "");
         }
         "NetworkPolicy" => network_policy(&object["spec"], findings),
         _ => {}

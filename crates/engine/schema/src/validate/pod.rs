@@ -38,10 +38,9 @@ fn spec(spec: &Value, path: &str, findings: &mut Findings) {
     }
     host_port_conflicts(&spec["containers"], &at("containers"), findings);
     findings.one_of(&at("restartPolicy"), text(&spec["restartPolicy"]), &["Always", "OnFailure", "Never"]);
-    let dns = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
+    let dns = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
     findings.one_of(&at("dnsPolicy"), text(&spec["dnsPolicy"]), &dns);
     metadata::labels(&spec["nodeSelector"], &at("nodeSelector"), findings);
-    findings.not_negative(&at("terminationGracePeriodSeconds"), &spec["terminationGracePeriodSeconds"]);
     if let Some(seconds) = spec["activeDeadlineSeconds"].as_i64() {
         findings_of_range(&at("activeDeadlineSeconds"), seconds, 1, i64::from(i32::MAX), findings);
     }
@@ -58,11 +57,6 @@ fn spec(spec: &Value, path: &str, findings: &mut Findings) {
         }
     }
     tolerations(&spec["tolerations"], &at("tolerations"), findings);
-    for (index, secret) in list(&spec["imagePullSecrets"]).iter().enumerate() {
-        if text(&secret["name"]).is_empty() {
-            findings.required(&format!("{}[{index}].name", at("imagePullSecrets")), "");
-        }
-    }
     user_and_group(&spec["securityContext"], &at("securityContext"), findings);
 }
 
@@ -253,7 +247,7 @@ fn environment(container: &Value, path: &str, findings: &mut Findings) {
         }
         let Some(source) = variable["valueFrom"].as_object() else { continue };
         if source.is_empty() {
-            let words = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`";
+            let words = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
             findings.invalid(&at("valueFrom"), "", words);
         } else if !is_empty(&variable["value"]) {
             findings.invalid(&at("valueFrom"), "", "may not be specified when `value` is not empty");
@@ -328,8 +322,15 @@ pub(super) fn resources(resources: &Value, path: &str, findings: &mut Findings) 
     let parse = |value: &Value| Quantity::parse(text(value)).ok();
     for (name, quantity) in quantities("requests") {
         let limit = &resources["limits"][name.as_str()];
+        let fixed = name.contains('/') || name.starts_with("hugepages-");
+        if fixed && limit.is_null() {
+            findings.required(&format!("{path}.limits"), "Limit must be set for non overcommitable resources");
+        }
         let (Some(request), Some(most)) = (parse(quantity), parse(limit)) else { continue };
-        if request > most {
+        if fixed && request != most {
+            let words = format!("must be equal to {name} limit of {most}");
+            findings.invalid(&format!("{path}.requests"), request.to_string(), words);
+        } else if request > most {
             let words = format!("must be less than or equal to {name} limit of {most}");
             findings.invalid(&format!("{path}.requests"), request.to_string(), words);
         }
@@ -414,7 +415,7 @@ fn tolerations(tolerations: &Value, path: &str, findings: &mut Findings) {
             }
             "Exists" if !is_empty(&toleration["value"]) => {
                 let words = "value must be empty when `operator` is 'Exists'";
-                findings.invalid(&at("operator"), toleration.clone(), words);
+                findings.invalid(&at("operator"), toleration["value"].clone(), words);
             }
             "Exists" => {}
             other => findings.not_supported(&at("operator"), other, ["Equal", "Exists"]),
@@ -444,6 +445,9 @@ pub(super) fn change(new: &Value, old: &Value, findings: &mut Findings) {
     let mut follow = vec!["activeDeadlineSeconds"];
     if grown {
         follow.push("tolerations");
+    } else {
+        let words = "existing toleration can not be modified except its tolerationSeconds";
+        findings.forbidden("spec.tolerations", words);
     }
     if list(&new["schedulingGates"]).iter().all(|gate| list(&old["schedulingGates"]).contains(gate)) {
         follow.push("schedulingGates");

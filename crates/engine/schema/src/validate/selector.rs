@@ -34,10 +34,23 @@ pub(super) fn is_empty(selector: &Value) -> bool {
         && list(&selector["matchExpressions"]).is_empty()
 }
 
+/// Whether every expression is one that can be evaluated.
+pub(super) fn is_readable(selector: &Value) -> bool {
+    list(&selector["matchExpressions"]).iter().all(|expression| {
+        let has_values = !list(&expression["values"]).is_empty();
+        let fits = match text(&expression["operator"]) {
+            "In" | "NotIn" => has_values,
+            "Exists" | "DoesNotExist" => !has_values,
+            _ => false,
+        };
+        fits && names::qualified_name(text(&expression["key"])).is_empty()
+    })
+}
+
 /// Whether a label selector (`matchLabels`, `matchExpressions`) selects these labels. An empty one selects everything.
 pub fn matches(selector: &Value, labels: &Value) -> bool {
-    let exact = selector["matchLabels"].as_object().into_iter().flatten();
-    exact.map(|(key, value)| labels.get(key) == Some(value)).all(|holds| holds)
+    let mut exact = selector["matchLabels"].as_object().into_iter().flatten();
+    exact.all(|(key, value)| labels.get(key) == Some(value))
         && list(&selector["matchExpressions"]).iter().all(|expression| {
             let value = labels.get(text(&expression["key"]));
             let listed = || value.is_some_and(|value| list(&expression["values"]).contains(value));

@@ -63,7 +63,9 @@ fn deployments() {
     check(
         kind,
         with(deployment(), "/spec/selector", Value::Null),
-        expect![[r#"Deployment.apps "x" is invalid: spec.selector: Required value"#]],
+        expect![[r#"
+            Deployment.apps "x" is invalid: [spec.selector: Required value,
+              spec.template.metadata.labels: Invalid value: {"app":"x"}: `selector` does not match template `labels`]"#]],
     );
     check(
         kind,
@@ -99,20 +101,20 @@ fn deployments() {
         kind,
         with(deployment(), "/metadata/labels", json!({"a b": "-"})),
         expect![[r#"
-        Deployment.apps "x" is invalid: [metadata.labels: Invalid value: "a b": name part must consist of alphanumeric characters,
-          '-',
-          '_' or '.',
-          and must start and end with an alphanumeric character (e.g. 'MyName',
-          or 'my.name',
-          or '123-abc',
-          regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]'),
-          metadata.labels: Invalid value: "-": a valid label must be an empty string or consist of alphanumeric characters,
-          '-',
-          '_' or '.',
-          and must start and end with an alphanumeric character (e.g. 'MyValue',
-          or 'my_value',
-          or '12345',
-          regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')]"#]],
+            Deployment.apps "x" is invalid: [metadata.labels: Invalid value: "a b": name part must consist of alphanumeric characters,
+              '-',
+              '_' or '.',
+              and must start and end with an alphanumeric character (e.g. 'MyName',
+               or 'my.name',
+               or '123-abc',
+              regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]'),
+              metadata.labels: Invalid value: "-": a valid label must be an empty string or consist of alphanumeric characters,
+              '-',
+              '_' or '.',
+              and must start and end with an alphanumeric character (e.g. 'MyValue',
+               or 'my_value',
+               or '12345',
+              regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')]"#]],
     );
     let strategy = json!({"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "0%"}});
     check(
@@ -163,11 +165,11 @@ fn containers() {
         kind,
         pod(json!({"name": "C", "image": " i"})),
         expect![[r#"
-        Pod "x" is invalid: [spec.containers[0].name: Invalid value: "C": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-',
-          and must start and end with an alphanumeric character (e.g. 'my-name',
-          or '123-abc',
-          regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?'),
-          spec.containers[0].image: Invalid value: " i": must not have leading or trailing whitespace]"#]],
+            Pod "x" is invalid: [spec.containers[0].name: Invalid value: "C": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-',
+              and must start and end with an alphanumeric character (e.g. 'my-name',
+               or '123-abc',
+              regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?'),
+              spec.containers[0].image: Invalid value: " i": must not have leading or trailing whitespace]"#]],
     );
     check(
         kind,
@@ -220,7 +222,8 @@ fn containers() {
               spec.containers[0].env[1].name: Invalid value: "a=b": a valid environment variable name must consist only of printable ASCII characters other than '=',
               spec.containers[0].env[2].valueFrom: Invalid value: "": must specify one of: `fieldRef`,
               `resourceFieldRef`,
-              `configMapKeyRef` or `secretKeyRef`]"#]],
+              `configMapKeyRef`,
+              `secretKeyRef` or `fileKeyRef`]"#]],
     );
 }
 
@@ -293,12 +296,12 @@ fn the_rest() {
         kind("", "v1", "ConfigMap"),
         json!({"metadata": at("x"), "data": {"a/b": ""}}),
         expect![[r#"
-        ConfigMap "x" is invalid: data[a/b]: Invalid value: "a/b": a valid config key must consist of alphanumeric characters,
-          '-',
-          '_' or '.' (e.g. 'key.name',
-          or 'KEY_NAME',
-          or 'key-name',
-          regex used for validation is '[-._a-zA-Z0-9]+')"#]],
+            ConfigMap "x" is invalid: data[a/b]: Invalid value: "a/b": a valid config key must consist of alphanumeric characters,
+              '-',
+              '_' or '.' (e.g. 'key.name',
+               or 'KEY_NAME',
+               or 'key-name',
+              regex used for validation is '[-._a-zA-Z0-9]+')"#]],
     );
     check(
         kind("", "v1", "Secret"),
@@ -321,8 +324,8 @@ fn the_rest() {
         kind("batch", "v1", "Job"),
         json!({"metadata": at("x"), "spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}}}),
         expect![[r#"
-        Job.batch "x" is invalid: spec.template.spec.restartPolicy: Unsupported value: "Always": supported values: "OnFailure",
-          "Never""#]],
+            Job.batch "x" is invalid: spec.template.spec.restartPolicy: Required value: valid values: "OnFailure",
+              "Never""#]],
     );
     check(
         kind("networking.k8s.io", "v1", "Ingress"),
@@ -336,9 +339,7 @@ fn the_rest() {
     check(
         kind("rbac.authorization.k8s.io", "v1", "RoleBinding"),
         json!({"metadata": at("x:y"), "roleRef": {"kind": "Role"}, "subjects": [{"kind": "ServiceAccount", "name": "a"}]}),
-        expect![[r#"
-            RoleBinding.rbac.authorization.k8s.io "x:y" is invalid: [roleRef.name: Required value,
-              subjects[0].namespace: Required value]"#]],
+        expect![[r#"RoleBinding.rbac.authorization.k8s.io "x:y" is invalid: roleRef.name: Required value"#]],
     );
     check(
         kind("batch", "v1", "CronJob"),

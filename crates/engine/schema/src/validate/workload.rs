@@ -1,6 +1,6 @@
 //! Controllers of pods: Deployment, ReplicaSet, StatefulSet, DaemonSet, ReplicationController, Job, CronJob.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::field::Findings;
 use super::{is_empty, pod, selector, text};
@@ -78,8 +78,12 @@ fn selected_template(spec: &Value, what: &str, findings: &mut Findings) {
             findings.invalid("spec.selector", wanted.clone(), format!("empty selector is invalid for {what}"));
         }
     }
+    if !selector::is_readable(wanted) {
+        return findings.invalid("spec.selector", wanted.clone(), "invalid label selector");
+    }
     let labels = &template["metadata"]["labels"];
-    if !selector::is_empty(wanted) && !selector::matches(wanted, labels) {
+    // No selector selects nothing, an empty one everything.
+    if wanted.is_null() || (!selector::is_empty(wanted) && !selector::matches(wanted, labels)) {
         let words = "`selector` does not match template `labels`";
         findings.invalid("spec.template.metadata.labels", labels.clone(), words);
     }
@@ -127,7 +131,10 @@ fn deployment_strategy(strategy: &Value, findings: &mut Findings) {
                 );
             }
         }
-        other => findings.not_supported("spec.strategy.type", other, ["Recreate", "RollingUpdate"]),
+        other => {
+            let shown = json!({"Type": other, "RollingUpdate": rolling});
+            findings.not_supported("spec.strategy", shown, ["Recreate", "RollingUpdate"]);
+        }
     }
 }
 
@@ -141,7 +148,7 @@ pub(super) fn number_or_percent(value: &Value, path: &str, findings: &mut Findin
         Value::String(text) => {
             let digits = text.strip_suffix('%').unwrap_or_default();
             if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-                let words = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%', or '93%', regex used for validation is '[0-9]+%')";
+                let words = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
                 findings.invalid(path, text.as_str(), words);
             }
         }
@@ -181,7 +188,7 @@ fn job(spec: &Value, path: &str, findings: &mut Findings) {
         let at = at("template.spec.restartPolicy");
         // A template that says nothing has been given Always.
         findings.0.retain(|found| found.field != at);
-        findings.not_supported(&at, policy, ["OnFailure", "Never"]);
+        findings.required(&at, "valid values: \"OnFailure\", \"Never\"");
     }
 }
 

@@ -1,0 +1,113 @@
+//! What every namespace has: a service account `default`, and the authority's certificate for pods to trust the API by.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use coracle_client::{Cache, Key};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
+use kube::{
+    Api, Resource,
+    api::{ObjectMeta, Patch},
+};
+use serde_json::json;
+
+use crate::{
+    control::{Action, Context, Controller, Error},
+    owner::{is_deleting, patch_params, post_params},
+    replicaset::is_namespace_terminating,
+};
+
+const ACCOUNT: &str = "default";
+const CERTIFICATE: &str = "kube-root-ca.crt";
+const DESCRIPTION: &str = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints \
+                           such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across \
+                           distributions of Kubernetes clusters.";
+
+struct ServiceAccounts {
+    context: Context,
+    authority_pem: String,
+    namespaces: Cache<Namespace>,
+    accounts: Cache<ServiceAccount>,
+    config_maps: Cache<ConfigMap>,
+}
+
+/// Runs the controller. `authority_pem` is the certificate of the authority that signed the API server's.
+pub async fn run(context: Context, authority_pem: String) {
+    let namespaces: Cache<Namespace> = context.caches.of();
+    let accounts: Cache<ServiceAccount> = context.caches.of();
+    let config_maps: Cache<ConfigMap> = context.caches.of();
+    let controller = Controller::new("serviceaccount-controller")
+        .watch_own(&namespaces)
+        .watch(&accounts, |change| namespace_of(&**change.object(), ACCOUNT))
+        .watch(&config_maps, |change| namespace_of(&**change.object(), CERTIFICATE));
+    namespaces.filled().await;
+    accounts.filled().await;
+    config_maps.filled().await;
+    let this = Arc::new(ServiceAccounts { context, authority_pem, namespaces, accounts, config_maps });
+    controller
+        .run(|key| {
+            let this = Arc::clone(&this);
+            async move { this.reconcile(key).await }
+        })
+        .await;
+}
+
+/// The namespace an object is in, where it has the name in question.
+fn namespace_of(object: &impl Resource, name: &str) -> Vec<Key> {
+    let meta = object.meta();
+    let wanted = meta.name.as_deref() == Some(name);
+    meta.namespace.iter().filter(|_| wanted).map(|namespace| Key::new("", namespace)).collect()
+}
+
+impl ServiceAccounts {
+    async fn reconcile(&self, key: Key) -> Result<Action, Error> {
+        let active = self.namespaces.get(&key).filter(|namespace| !is_deleting(&**namespace));
+        if active.is_none() {
+            return Ok(Action::Done);
+        }
+        let made = match self.ensure_account(&key.name).await {
+            Ok(()) => self.ensure_certificate(&key.name).await,
+            failed => failed,
+        };
+        match made {
+            Err(Error::Api(kube::Error::Api(status)))
+                if is_namespace_terminating(&status) || status.is_already_exists() =>
+            {
+                Ok(Action::Done)
+            }
+            made => made.map(|()| Action::Done),
+        }
+    }
+
+    async fn ensure_account(&self, namespace: &str) -> Result<(), Error> {
+        if self.accounts.get(&Key::new(namespace, ACCOUNT)).is_some() {
+            return Ok(());
+        }
+        let account = ServiceAccount { metadata: named(ACCOUNT), ..ServiceAccount::default() };
+        let api: Api<ServiceAccount> = Api::namespaced(self.context.client.clone(), namespace);
+        self.accounts.observe(api.create(&post_params(), &account).await?);
+        Ok(())
+    }
+
+    async fn ensure_certificate(&self, namespace: &str) -> Result<(), Error> {
+        let data = BTreeMap::from([("ca.crt".to_owned(), self.authority_pem.clone())]);
+        let api: Api<ConfigMap> = Api::namespaced(self.context.client.clone(), namespace);
+        match self.config_maps.get(&Key::new(namespace, CERTIFICATE)) {
+            Some(known) if known.data.as_ref() == Some(&data) => {}
+            Some(_) => {
+                let patch = json!({"data": data});
+                self.config_maps.observe(api.patch(CERTIFICATE, &patch_params(), &Patch::Merge(patch)).await?);
+            }
+            None => {
+                let mut metadata = named(CERTIFICATE);
+                metadata.annotations = Some([("kubernetes.io/description".to_owned(), DESCRIPTION.to_owned())].into());
+                let config_map = ConfigMap { metadata, data: Some(data), ..ConfigMap::default() };
+                self.config_maps.observe(api.create(&post_params(), &config_map).await?);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn named(name: &str) -> ObjectMeta {
+    ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() }
+}
