@@ -12,7 +12,8 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::application::{MANAGER, TRACKING_ID};
-use crate::manifest::{Key, Kind, Manifest, text};
+use crate::diff;
+use crate::manifest::{Key, Kind, Manifest};
 
 /// Objects of one kind asked for at once.
 const PAGE: u32 = 500;
@@ -130,7 +131,8 @@ impl Cluster {
         let after = self.patch(manifest, false).await?;
         let applied = match before {
             None => Applied::Created,
-            Some(before) if text(before, VERSION) == text(&after, VERSION) => Applied::Unchanged,
+            // Not by the resource version: a controller may write the status between the two.
+            Some(before) if diff::fingerprint(before) == diff::fingerprint(&after) => Applied::Unchanged,
             Some(_) => Applied::Configured,
         };
         Ok((applied, after))
@@ -196,8 +198,6 @@ impl Cluster {
         Ok(tracked)
     }
 }
-
-const VERSION: &str = "/metadata/resourceVersion";
 
 /// The app an object says it belongs to. An object copied from another keeps the annotation, but not the names in it.
 pub(crate) fn tracking_app(object: &Value) -> Option<&str> {
