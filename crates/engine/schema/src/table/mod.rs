@@ -2,7 +2,10 @@
 
 mod age;
 mod cells;
+mod network;
 mod pod;
+mod text;
+mod workload;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
