@@ -263,33 +263,42 @@ spec: {size: 1}
 async fn a_definition_may_come_with_its_objects() {
     let stage = Stage::set().await;
     stage.write(&[("deploy/a.yaml", THING)]);
-    check(&stage.push("hello", "main", "Thing alone").await, expect![[r#"
+    check(
+        &stage.push("hello", "main", "Thing alone").await,
+        expect![[r#"
         deploying 2550355 Thing alone, asked for by ada
         failed: deploy/a.yaml:2:1: the cluster does not know the kind Thing in example.com/v1
           2 | kind: Thing
             | ^
         nothing else was deployed before, so there is nothing to go back to
         => failed: deploy/a.yaml:2:1: the cluster does not know the kind Thing in example.com/v1
-    "#]]);
+    "#]],
+    );
     stage.write(&[("deploy/b.yaml", DEFINITION)]);
-    check(&stage.push("hello", "main", "Thing with its definition").await, expect![[r#"
+    check(
+        &stage.push("hello", "main", "Thing with its definition").await,
+        expect![[r#"
         deploying 5ad923d Thing with its definition, asked for by ada
           namespace/hello created
           customresourcedefinition/things.example.com created
           thing/one created
         applied: 3 created, 0 configured, 0 unchanged
         healthy after N s
-    "#]]);
+    "#]],
+    );
     assert_eq!(stage.object("/apis/example.com/v1/namespaces/hello/things/one").await["spec"]["size"], 1);
     stage.write(&[("deploy/a.yaml", &THING.replace("size: 1", "size: 1, colour: red"))]);
-    check(&stage.push("hello", "main", "Unknown colour").await, expect![[r#"
+    check(
+        &stage.push("hello", "main", "Unknown colour").await,
+        expect![[r#"
         deploying 0342b34 Unknown colour, asked for by ada
         failed: deploy/a.yaml:4:17: thing/one: Thing in version "v1" cannot be handled as a Thing: strict decoding error: unknown field "spec.colour"
           4 | spec: {size: 1, colour: red}
             |                 ^
         nothing was changed: 5ad923d Thing with its definition is still deployed
         => failed: deploy/a.yaml:4:17: thing/one: Thing in version "v1" cannot be handled as a Thing: strict decoding error: unknown field "spec.colour"
-    "#]]);
+    "#]],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -397,6 +406,20 @@ async fn a_rollback_holds_until_the_next_push() {
     let history = ask::history(&stage.client, "hello").await.unwrap();
     let subjects: Vec<&str> = history.iter().map(|entry| entry.subject.as_str()).collect();
     assert_eq!(subjects, ["Three", "One", "Two", "One"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_nobody_asked_to_deploy_is_deployed_all_the_same() {
+    let stage = Stage::set().await;
+    stage.write(&[("Dockerfile", "FROM scratch\n")]);
+    stage.push("hello", "main", "One").await;
+    stage.write(&[("coracle.yaml", "replicas: 4\n")]);
+    stage.move_branch("hello", "main", "Two").await;
+    let is_on_two = |app: &coracle_sync::application::Application| {
+        app.status.as_ref().unwrap().deployed().is_some_and(|entry| entry.subject == "Two")
+    };
+    let status = stage.until("hello", "on Two", is_on_two).await.status.unwrap();
+    assert!(status.history.last().unwrap().initiated_by.as_ref().unwrap().automated);
 }
 
 #[tokio::test(flavor = "multi_thread")]
