@@ -31,9 +31,7 @@ pub(crate) struct Attempt {
 impl Worker {
     /// Takes up an operation: from here on the Application says what is being done.
     pub async fn begin(&mut self, round: &mut Round, mut operation: Operation) -> Result<(), WorkError> {
-        if let Some(attempt) = self.attempt.take() {
-            self.end(&attempt.commit, &Update::Failed("a newer deployment took over".to_owned()));
-        }
+        let replaced = self.attempt.take();
         let wanted = match operation.sync.revision.as_str() {
             "" => round.application.spec.target_revision().to_owned(),
             revision => revision.to_owned(),
@@ -47,6 +45,9 @@ impl Worker {
                 return self.failed(round, &commit, &operation, started, error.into()).await;
             }
         };
+        if let Some(replaced) = replaced.filter(|replaced| replaced.commit.id != commit.id) {
+            self.end(&replaced.commit, &Update::Failed("a newer deployment took over".to_owned()));
+        }
         operation.sync.revision = commit.id.clone();
         self.started(round, &operation, &commit).await?;
         match self.deploy(round, &commit).await {

@@ -26,6 +26,8 @@ use crate::source::{Commit, SourceError};
 const LOOK_AGAIN: Duration = Duration::from_secs(180);
 /// A deployment in progress is looked at this often besides being woken by its pods.
 const LOOK_AT_PROGRESS: Duration = Duration::from_millis(500);
+/// A push asks for the deployment of what it pushed within this time.
+const PUSH_ASKS_WITHIN: Duration = Duration::from_secs(2);
 /// Changes come in swarms: what follows within this time is looked at together.
 const COALESCE: Duration = Duration::from_millis(10);
 /// After an error of the API, the first and the longest wait.
@@ -56,6 +58,9 @@ pub(crate) struct Worker {
     /// What the last comparison of an object said, by the object's state at that time.
     pub compared: HashMap<Key, (String, Vec<Drift>)>,
     pub attempt: Option<Attempt>,
+    /// A head that is not deployed, and when it was first seen.
+    new_head: Option<(String, Timestamp)>,
+    waits_for_push: bool,
     /// When drift was put right lately, so that a tug-of-war with another controller is noticed.
     pub healed_at: Vec<Timestamp>,
 }
@@ -76,6 +81,8 @@ impl Worker {
             rendered: None,
             compared: HashMap::new(),
             attempt: None,
+            new_head: None,
+            waits_for_push: false,
             healed_at: Vec::new(),
         }
     }
@@ -120,10 +127,15 @@ impl Worker {
         if self.attempt.is_some() {
             self.follow_up(&mut round).await?;
         }
+        self.waits_for_push = false;
         if self.attempt.is_none() {
             self.keep(&mut round).await?;
         }
-        Ok(Some(if self.attempt.is_some() { LOOK_AT_PROGRESS } else { LOOK_AGAIN }))
+        Ok(Some(match (self.attempt.is_some(), self.waits_for_push) {
+            (true, _) => LOOK_AT_PROGRESS,
+            (false, true) => PUSH_ASKS_WITHIN,
+            (false, false) => LOOK_AGAIN,
+        }))
     }
 
     async fn read(&self) -> Result<Option<(Round, Option<Operation>)>, WorkError> {
@@ -176,7 +188,8 @@ impl Worker {
         let held = round.annotation(HELD_AT) == Some(head.id.as_str());
         let refreshed = round.annotation(REFRESH).is_some();
         let is_new = deployed.as_deref() != Some(&head.id);
-        if spec.automated().is_some() && is_new && !held && !round.status.has_failed_at(&head.id) {
+        let wants_head = spec.automated().is_some() && is_new && !held && !round.status.has_failed_at(&head.id);
+        if wants_head && self.has_settled(&head.id) {
             let initiated_by = Some(Initiator { username: String::new(), automated: true });
             let mut operation = Operation { initiated_by, ..Operation::default() };
             operation.sync.revision = head.id.clone();
@@ -193,6 +206,22 @@ impl Worker {
             self.patch(json!({"metadata": {"annotations": {REFRESH: null}}})).await?;
         }
         self.record(round).await
+    }
+
+    /// Whether a new head has been there for a while. A push asks for its deployment itself, a moment after the branch
+    /// has moved, and wants to follow it from the beginning.
+    fn has_settled(&mut self, head: &str) -> bool {
+        let now = self.now();
+        let since = match &self.new_head {
+            Some((known, since)) if known == head => *since,
+            _ => {
+                self.new_head = Some((head.to_owned(), now));
+                now
+            }
+        };
+        let settled = now.duration_since(since).unsigned_abs() >= PUSH_ASKS_WITHIN;
+        self.waits_for_push = !settled;
+        settled
     }
 
     /// Sets or removes a condition of this kind.

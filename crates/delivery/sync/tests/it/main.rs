@@ -409,6 +409,20 @@ async fn a_rollback_holds_until_the_next_push() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_commit_nobody_asked_to_deploy_is_deployed_all_the_same() {
+    let stage = Stage::set().await;
+    stage.write(&[("Dockerfile", "FROM scratch\n")]);
+    stage.push("hello", "main", "One").await;
+    stage.write(&[("coracle.yaml", "replicas: 4\n")]);
+    stage.move_branch("hello", "main", "Two").await;
+    let is_on_two = |app: &coracle_sync::application::Application| {
+        app.status.as_ref().unwrap().deployed().is_some_and(|entry| entry.subject == "Two")
+    };
+    let status = stage.until("hello", "on Two", is_on_two).await.status.unwrap();
+    assert!(status.history.last().unwrap().initiated_by.as_ref().unwrap().automated);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_engine_that_comes_back_carries_on() {
     let mut stage = Stage::set().await;
     stage.write(&[("Dockerfile", "FROM scratch\n")]);

@@ -20,7 +20,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 pub struct Stage {
@@ -115,6 +115,17 @@ impl Stage {
         self.git(&["push", "--quiet", "--force", &address, &format!("HEAD:refs/heads/{branch}")]);
         let new = repository.branch(branch).unwrap();
         self.pushed(app, RefUpdate { name: format!("refs/heads/{branch}"), old, new }).await
+    }
+
+    /// Commits and moves the branch with nobody telling the controller, as when the engine went away in between.
+    pub async fn move_branch(&self, app: &str, branch: &str, subject: &str) {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--message", subject]);
+        let repository = self.repositories.get(app).unwrap().unwrap();
+        let address = repository.path().to_str().unwrap().to_owned();
+        self.git(&["push", "--quiet", &address, &format!("HEAD:refs/heads/{branch}")]);
+        let patch = json!({"metadata": {"annotations": {"argocd.argoproj.io/refresh": "normal"}}});
+        self.applications().patch(app, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
     }
 
     pub async fn delete_branch(&self, app: &str, branch: &str) -> String {
