@@ -102,7 +102,7 @@ fn recent(schedule: &Schedule, zone: &TimeZone, now: Timestamp) -> Timestamp {
         {
             return from;
         }
-        back = back * 2;
+        back *= 2;
     }
 }
 
@@ -164,19 +164,63 @@ mod tests {
 
     #[test]
     fn a_run_starts_when_it_is_due_and_allowed() {
-        check(json!({}), "2026-01-01T12:00:00Z", &[], expect!["Wait(Some(2026-01-01T12:10:00Z)); replace [] forget []"]);
-        check(json!({}), "2026-01-01T11:40:00Z", &["running"], expect!["Start(2026-01-01T12:00:00Z); replace [] forget []"]);
-        check(json!({"concurrencyPolicy": "Forbid"}), "2026-01-01T11:50:00Z", &["running"], expect![[r#"Skip(2026-01-01T12:00:00Z, "JobAlreadyActive", "Not starting job because prior execution is running and concurrency policy is Forbid"); replace [] forget []"#]]);
-        check(json!({"concurrencyPolicy": "Replace"}), "2026-01-01T11:50:00Z", &["running", "Complete"], expect!["Start(2026-01-01T12:00:00Z); replace [running-0] forget []"]);
-        check(json!({"startingDeadlineSeconds": 60}), "2026-01-01T11:50:00Z", &[], expect!["Wait(Some(2026-01-01T12:10:00Z)); replace [] forget []"]);
+        check(
+            json!({}),
+            "2026-01-01T12:00:00Z",
+            &[],
+            expect!["Wait(Some(2026-01-01T12:10:00Z)); replace [] forget []"],
+        );
+        check(
+            json!({}),
+            "2026-01-01T11:40:00Z",
+            &["running"],
+            expect!["Start(2026-01-01T12:00:00Z); replace [] forget []"],
+        );
+        check(
+            json!({"concurrencyPolicy": "Forbid"}),
+            "2026-01-01T11:50:00Z",
+            &["running"],
+            expect![[
+                r#"Skip(2026-01-01T12:00:00Z, "JobAlreadyActive", "Not starting job because prior execution is running and concurrency policy is Forbid"); replace [] forget []"#
+            ]],
+        );
+        check(
+            json!({"concurrencyPolicy": "Replace"}),
+            "2026-01-01T11:50:00Z",
+            &["running", "Complete"],
+            expect!["Start(2026-01-01T12:00:00Z); replace [running-0] forget []"],
+        );
+        check(
+            json!({"startingDeadlineSeconds": 60}),
+            "2026-01-01T11:50:00Z",
+            &[],
+            expect!["Wait(Some(2026-01-01T12:10:00Z)); replace [] forget []"],
+        );
         check(json!({"suspend": true}), "2026-01-01T11:50:00Z", &[], expect!["Wait(None); replace [] forget []"]);
-        check(json!({}), "2025-01-01T00:00:00Z", &[], expect!["Start(2026-01-01T12:00:00Z); replace [] forget []; missed too many"]);
+        check(
+            json!({}),
+            "2025-01-01T00:00:00Z",
+            &[],
+            expect!["Start(2026-01-01T12:00:00Z); replace [] forget []; missed too many"],
+        );
     }
 
     #[test]
     fn finished_jobs_are_kept_up_to_the_limits() {
         let jobs = ["Complete", "Complete", "Failed", "Complete", "Failed", "Complete", "running"];
-        check(json!({}), "2026-01-01T12:00:00Z", &jobs, expect!["Wait(Some(2026-01-01T12:10:00Z)); replace [] forget [Complete-0 Failed-2]"]);
-        check(json!({"successfulJobsHistoryLimit": 0}), "2026-01-01T12:00:00Z", &jobs, expect!["Wait(Some(2026-01-01T12:10:00Z)); replace [] forget [Complete-0 Complete-1 Complete-3 Complete-5 Failed-2]"]);
+        check(
+            json!({}),
+            "2026-01-01T12:00:00Z",
+            &jobs,
+            expect!["Wait(Some(2026-01-01T12:10:00Z)); replace [] forget [Complete-0 Failed-2]"],
+        );
+        check(
+            json!({"successfulJobsHistoryLimit": 0}),
+            "2026-01-01T12:00:00Z",
+            &jobs,
+            expect![
+                "Wait(Some(2026-01-01T12:10:00Z)); replace [] forget [Complete-0 Complete-1 Complete-3 Complete-5 Failed-2]"
+            ],
+        );
     }
 }
