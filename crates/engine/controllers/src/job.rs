@@ -1,5 +1,6 @@
 //! Job: pods that run until enough of them succeeded.
 
+mod failure_policy;
 mod indexes;
 mod plan;
 #[cfg(test)]

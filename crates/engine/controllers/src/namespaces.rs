@@ -22,8 +22,10 @@ use crate::{
 };
 
 const FINALIZER: &str = "kubernetes";
-/// When something that nobody watches is left, it is looked for again after so long.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// When something that nobody watches is left, it is looked for again after a quarter of the time that it has been
+/// going already, within these bounds: what is quick is noticed at once, what takes hours is not asked about all the time.
+const LOOK_AGAIN_FIRST: Duration = Duration::from_millis(100);
+const LOOK_AGAIN_LAST: Duration = Duration::from_secs(15);
 /// Objects a page, when counting what is left.
 const PAGE_OBJECTS: u32 = 500;
 
@@ -72,7 +74,9 @@ impl Namespaces {
             return self.finalize(namespace).await;
         }
         // Pods say when they are gone; for all the rest somebody has to look.
-        Ok(Action::After(LOOK_AGAIN))
+        let since = namespace.metadata.deletion_timestamp.as_ref().map_or(self.context.now(), |time| time.0);
+        let going_for = Duration::try_from(self.context.now().duration_since(since)).unwrap_or(Duration::ZERO);
+        Ok(Action::After((going_for / 4).clamp(LOOK_AGAIN_FIRST, LOOK_AGAIN_LAST)))
     }
 
     async fn delete_content(&self, namespace: &str) -> Findings {

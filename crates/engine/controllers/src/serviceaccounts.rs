@@ -1,13 +1,14 @@
 //! What every namespace has: a service account `default`, and the authority's certificate for pods to trust the API by.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
-use coracle_client::{Cache, Key};
+use coracle_client::{AbortOnDrop, Cache, Feed, Key, Named, follow};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use kube::{
     Api, Resource,
     api::{ObjectMeta, Patch},
 };
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::{
@@ -33,12 +34,13 @@ struct ServiceAccounts {
 /// Runs the controller. `authority_pem` is the certificate of the authority that signed the API server's.
 pub async fn run(context: Context, authority_pem: String) {
     let namespaces: Cache<Namespace> = context.caches.of();
-    let accounts: Cache<ServiceAccount> = context.caches.of();
-    let config_maps: Cache<ConfigMap> = context.caches.of();
+    // Only these: the others, of which there may be many and large ones, are nobody's business here.
+    let (accounts, _accounts_feed) = named_only::<ServiceAccount>(&context, ACCOUNT);
+    let (config_maps, _config_maps_feed) = named_only::<ConfigMap>(&context, CERTIFICATE);
     let controller = Controller::new("serviceaccount-controller")
         .watch_own(&namespaces)
-        .watch(&accounts, |change| namespace_of(&**change.object(), ACCOUNT))
-        .watch(&config_maps, |change| namespace_of(&**change.object(), CERTIFICATE));
+        .watch(&accounts, |change| vec![namespace_of(&**change.object())])
+        .watch(&config_maps, |change| vec![namespace_of(&**change.object())]);
     namespaces.filled().await;
     accounts.filled().await;
     config_maps.filled().await;
@@ -51,11 +53,19 @@ pub async fn run(context: Context, authority_pem: String) {
         .await;
 }
 
-/// The namespace an object is in, where it has the name in question.
-fn namespace_of(object: &impl Resource, name: &str) -> Vec<Key> {
-    let meta = object.meta();
-    let wanted = meta.name.as_deref() == Some(name);
-    meta.namespace.iter().filter(|_| wanted).map(|namespace| Key::new("", namespace)).collect()
+/// A cache of the objects of one name in all namespaces, fed as long as the feed is kept.
+fn named_only<K>(context: &Context, name: &'static str) -> (Cache<K>, AbortOnDrop)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let cache = Cache::new();
+    let source = Named(Api::all(context.client.clone()), name);
+    let feed = coracle_tasks::spawn("serviceaccount-controller", follow(source, Feed(cache.clone())));
+    (cache, AbortOnDrop(feed))
+}
+
+fn namespace_of(object: &impl Resource) -> Key {
+    Key::new("", object.meta().namespace.as_deref().unwrap_or_default())
 }
 
 impl ServiceAccounts {

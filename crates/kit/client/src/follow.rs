@@ -73,6 +73,33 @@ where
     }
 }
 
+/// Whole objects of one name, in whatever namespace.
+pub struct Named<K>(pub Api<K>, pub &'static str);
+
+impl<K> Source for Named<K>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    type Object = K;
+
+    async fn list(&self, parameters: &ListParams) -> kube::Result<ObjectList<K>> {
+        self.0.list(&parameters.clone().fields(&format!("metadata.name={}", self.1))).await
+    }
+
+    async fn watch(
+        &self,
+        parameters: &WatchParams,
+        revision: &str,
+    ) -> kube::Result<BoxStream<'static, kube::Result<WatchEvent<K>>>> {
+        let parameters = parameters.clone().fields(&format!("metadata.name={}", self.1));
+        Ok(self.0.watch(&parameters, revision).await?.boxed())
+    }
+
+    fn name(&self) -> String {
+        format!("{} {}", self.0.resource_url(), self.1)
+    }
+}
+
 /// Only the metadata of objects.
 pub struct Metadata<K>(pub Api<K>);
 

@@ -102,7 +102,7 @@ fn recent(schedule: &Schedule, zone: &TimeZone, now: Timestamp) -> Timestamp {
         {
             return from;
         }
-        back = back * 2;
+        back *= 2;
     }
 }
 

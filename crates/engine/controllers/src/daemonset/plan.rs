@@ -106,6 +106,12 @@ pub(super) fn plan(set: &DaemonSet, nodes: &[Arc<Node>], pods: &[Arc<Pod>], hash
     Plan { status: look.finish(), steps: look.steps, look_again }
 }
 
+/// The daemons of a node that are to stay, one of each kind at most.
+struct OnNode {
+    updated: Option<Arc<Pod>>,
+    outdated: Option<Arc<Pod>>,
+}
+
 struct Look<'a> {
     set: &'a DaemonSet,
     hash: &'a str,
@@ -177,28 +183,28 @@ impl Look<'_> {
             let alive = pods.iter().filter(|pod| !pods::is_terminating(pod));
             let (updated, outdated): (Vec<Arc<Pod>>, Vec<Arc<Pod>>) =
                 alive.cloned().partition(|pod| self.is_updated(pod));
-            (updated.into_iter().next(), outdated.into_iter().next())
+            OnNode { updated: updated.into_iter().next(), outdated: outdated.into_iter().next() }
         };
-        let nodes: Vec<(Option<Arc<Pod>>, Option<Arc<Pod>>)> = daemons.iter().map(split).collect();
+        let nodes: Vec<OnNode> = daemons.iter().map(split).collect();
         let steps = if surge > 0 { self.surge(&nodes, surge) } else { self.replace(&nodes, unavailable) };
         self.steps.extend(steps);
     }
 
-    fn replace(&self, nodes: &[(Option<Arc<Pod>>, Option<Arc<Pod>>)], budget: usize) -> Vec<Step> {
+    fn replace(&self, nodes: &[OnNode], budget: usize) -> Vec<Step> {
         let serves = |pod: &Option<Arc<Pod>>| pod.as_ref().is_some_and(|pod| self.is_available(pod));
-        let without = nodes.iter().filter(|(updated, outdated)| !serves(updated) && !serves(outdated)).count();
-        let outdated = nodes.iter().filter_map(|(_, outdated)| outdated.clone());
+        let without = nodes.iter().filter(|node| !serves(&node.updated) && !serves(&node.outdated)).count();
+        let outdated = nodes.iter().filter_map(|node| node.outdated.clone());
         let (healthy, broken): (Vec<_>, Vec<_>) = outdated.partition(|pod| self.is_available(pod));
         // What serves nobody takes nothing from the budget.
         let healthy = healthy.into_iter().take(budget.saturating_sub(without));
         broken.into_iter().chain(healthy).map(Step::Delete).collect()
     }
 
-    fn surge(&self, nodes: &[(Option<Arc<Pod>>, Option<Arc<Pod>>)], budget: usize) -> Vec<Step> {
+    fn surge(&self, nodes: &[OnNode], budget: usize) -> Vec<Step> {
         let mut steps = Vec::new();
-        let mut surging = nodes.iter().filter(|(updated, outdated)| updated.is_some() && outdated.is_some()).count();
-        for (updated, outdated) in nodes {
-            match (updated, outdated) {
+        let mut surging = nodes.iter().filter(|node| node.updated.is_some() && node.outdated.is_some()).count();
+        for node in nodes {
+            match (&node.updated, &node.outdated) {
                 (Some(updated), Some(outdated)) if self.is_available(updated) => {
                     steps.push(Step::Delete(Arc::clone(outdated)))
                 }

@@ -1,6 +1,6 @@
 //! The decision: which pods of a job to make, to end and to count, and whether the job is over. Pure.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
 
 use k8s_openapi::{
     api::{
@@ -11,7 +11,10 @@ use k8s_openapi::{
     jiff::{SignedDuration, Timestamp},
 };
 
-use super::indexes;
+use super::{
+    failure_policy::{Meaning, meaning},
+    indexes,
+};
 use crate::{
     owner::{is_deleting, uid},
     pods,
@@ -87,8 +90,12 @@ struct Count<'a> {
     succeeded: i32,
     failed: i32,
     completed: BTreeSet<i32>,
-    new_failures: Vec<Arc<Pod>>,
+    new_failures: usize,
     new_success: bool,
+    /// Failed pods that the job's policy does not count.
+    ignored: Vec<Arc<Pod>>,
+    /// Why the job's policy sees no use in going on.
+    fatal: Option<String>,
 }
 
 impl<'a> Count<'a> {
@@ -101,8 +108,10 @@ impl<'a> Count<'a> {
             succeeded: old.succeeded.unwrap_or(0),
             failed: old.failed.unwrap_or(0),
             completed: indexes::parse(old.completed_indexes.as_deref().unwrap_or_default()),
-            new_failures: Vec::new(),
+            new_failures: 0,
             new_success: false,
+            ignored: Vec::new(),
+            fatal: None,
         };
         count.settle();
         count.take_in();
@@ -140,7 +149,15 @@ impl<'a> Count<'a> {
                 }
                 self.uncounted.succeeded.get_or_insert_default().push(uid(&**pod).to_owned());
             } else if pods::phase(pod) == "Failed" || (pods::is_terminating(pod) && !self.only_failed_count()) {
-                self.new_failures.push(Arc::clone(pod));
+                match meaning(self.job, pod) {
+                    Meaning::Counts => {}
+                    Meaning::Fatal(why) => self.fatal = Some(why),
+                    Meaning::Ignored => {
+                        self.ignored.push(Arc::clone(pod));
+                        continue;
+                    }
+                }
+                self.new_failures += 1;
                 self.uncounted.failed.get_or_insert_default().push(uid(&**pod).to_owned());
             }
         }
@@ -179,7 +196,8 @@ impl<'a> Count<'a> {
                 && pods::phase(pod) == "Succeeded"
                 && !self.uncounted.succeeded.iter().flatten().any(|noted| noted == uid(&***pod))
         };
-        self.pods.iter().filter(|pod| has_finalizer(pod) && (noted(pod) || superfluous(pod))).cloned().collect()
+        let counted = self.pods.iter().filter(|pod| has_finalizer(pod) && (noted(pod) || superfluous(pod)));
+        counted.chain(&self.ignored).cloned().collect()
     }
 }
 
@@ -189,8 +207,8 @@ pub(super) fn plan(job: &Job, pods: &[Arc<Pod>], failures: &mut Failures, now: T
     if count.new_success {
         *failures = Failures::default();
     }
-    if !count.new_failures.is_empty() {
-        failures.in_a_row += count.new_failures.len() as u32;
+    if count.new_failures > 0 {
+        failures.in_a_row += count.new_failures as u32;
         failures.last = Some(now);
     }
     let mut status = job.status.clone().unwrap_or_default();
@@ -206,9 +224,9 @@ pub(super) fn plan(job: &Job, pods: &[Arc<Pod>], failures: &mut Failures, now: T
     let suspended = job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or(false);
     if finished(job).is_some() || is_deleting(job) {
         plan.delete = if finished(job).is_some() { active.clone() } else { Vec::new() };
-    } else if let Some((type_, reason, message)) = verdict(job, &count, active.len(), now) {
+    } else if let Some(verdict) = verdict(job, &count, active.len(), now) {
         plan.delete.clone_from(&active);
-        conclude(&mut plan, &mut status, &count, (type_, reason, message), now);
+        conclude(&mut plan, &mut status, &count, &verdict, now);
     } else if suspended {
         plan.delete.clone_from(&active);
         plan.let_go_uncounted();
@@ -227,12 +245,7 @@ pub(super) fn plan(job: &Job, pods: &[Arc<Pod>], failures: &mut Failures, now: T
 }
 
 /// Whether the job is over, for good or bad.
-fn verdict(
-    job: &Job,
-    count: &Count<'_>,
-    active: usize,
-    now: Timestamp,
-) -> Option<(&'static str, &'static str, &'static str)> {
+fn verdict(job: &Job, count: &Count<'_>, active: usize, now: Timestamp) -> Option<Verdict> {
     let spec = job.spec.as_ref()?;
     let status = job.status.clone().unwrap_or_default();
     // What was once decided stays so, though pods may take their time to end.
@@ -241,11 +254,18 @@ fn verdict(
         conditions.into_iter().find(|condition| condition.type_ == type_ && condition.status == "True").cloned()
     };
     if let Some(target) = decided("FailureTarget") {
-        let deadline = target.reason.as_deref() == Some("DeadlineExceeded");
-        return Some(if deadline { DEADLINE } else { BACKOFF_LIMIT });
+        let text = |text: Option<String>| Cow::Owned(text.unwrap_or_default());
+        return Some(Verdict { succeeded: false, reason: text(target.reason), message: text(target.message) });
     }
     if decided("SuccessCriteriaMet").is_some() {
         return Some(COMPLETIONS);
+    }
+    if let Some(why) = &count.fatal {
+        return Some(Verdict {
+            succeeded: false,
+            reason: Cow::Borrowed("PodFailurePolicy"),
+            message: Cow::Owned(why.clone()),
+        });
     }
     let on_failure = spec.template.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()) == Some("OnFailure");
     let limit = spec.backoff_limit.unwrap_or(6);
@@ -264,10 +284,24 @@ fn verdict(
     complete.then_some(COMPLETIONS)
 }
 
-const BACKOFF_LIMIT: (&str, &str, &str) =
-    ("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit");
-const DEADLINE: (&str, &str, &str) = ("Failed", "DeadlineExceeded", "Job was active longer than specified deadline");
-const COMPLETIONS: (&str, &str, &str) = ("Complete", "CompletionsReached", "Reached expected number of succeeded pods");
+/// How a job ends, and why.
+#[derive(Debug, Clone)]
+struct Verdict {
+    succeeded: bool,
+    reason: Cow<'static, str>,
+    message: Cow<'static, str>,
+}
+
+impl Verdict {
+    const fn new(succeeded: bool, reason: &'static str, message: &'static str) -> Self {
+        Self { succeeded, reason: Cow::Borrowed(reason), message: Cow::Borrowed(message) }
+    }
+}
+
+const BACKOFF_LIMIT: Verdict =
+    Verdict::new(false, "BackoffLimitExceeded", "Job has reached the specified backoff limit");
+const DEADLINE: Verdict = Verdict::new(false, "DeadlineExceeded", "Job was active longer than specified deadline");
+const COMPLETIONS: Verdict = Verdict::new(true, "CompletionsReached", "Reached expected number of succeeded pods");
 
 fn all_restarts(pod: &Pod) -> i32 {
     let status = pod.status.as_ref();
@@ -283,9 +317,10 @@ fn deadline_in(job: &Job, status: &JobStatus, now: Timestamp) -> Option<Duration
 }
 
 /// First says what is to become of the job; once all its pods have ended and are counted, that it is so.
-fn conclude(plan: &mut Plan, status: &mut JobStatus, count: &Count<'_>, verdict: (&str, &str, &str), now: Timestamp) {
-    let (type_, reason, message) = verdict;
-    let announcement = if type_ == "Complete" { "SuccessCriteriaMet" } else { "FailureTarget" };
+fn conclude(plan: &mut Plan, status: &mut JobStatus, count: &Count<'_>, verdict: &Verdict, now: Timestamp) {
+    let Verdict { succeeded, reason, message } = verdict;
+    let (announcement, type_) =
+        if *succeeded { ("SuccessCriteriaMet", "Complete") } else { ("FailureTarget", "Failed") };
     set_condition(status, announcement, true, reason, message, now);
     let all_ended = count.pods.iter().all(|pod| pods::is_finished(pod));
     let all_counted =
@@ -294,11 +329,10 @@ fn conclude(plan: &mut Plan, status: &mut JobStatus, count: &Count<'_>, verdict:
         return;
     }
     set_condition(status, type_, true, reason, message, now);
-    let succeeded = type_ == "Complete";
-    if succeeded {
+    if *succeeded {
         status.completion_time = Some(Time(now));
     }
-    let (reason, message) = if succeeded { ("Completed", "Job completed") } else { (reason, message) };
+    let (reason, message) = if *succeeded { ("Completed", "Job completed") } else { (&**reason, &**message) };
     plan.news.push(News { warning: !succeeded, reason: reason.to_owned(), message: message.to_owned() });
 }
 

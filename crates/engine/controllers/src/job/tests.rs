@@ -269,3 +269,29 @@ fn a_suspended_job_has_no_pods() {
     "#]],
     );
 }
+
+#[test]
+fn the_jobs_own_rules_say_what_a_failure_means() {
+    let rule = |action: &str, code: i32| json!({"action": action, "onExitCodes": {"operator": "In", "values": [code]}});
+    let disrupted = json!({"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]});
+    let policy =
+        json!({"completions": 1, "podFailurePolicy": {"rules": [rule("FailJob", 42), rule("Ignore", 7), disrupted]}});
+    let job = job(policy, json!({}));
+    let failed = |code: i32, condition: &str| {
+        let mut pod = Pod::clone(&pod("a:failed"));
+        pod.metadata.namespace = Some("shop".to_owned());
+        pod.status = serde_json::from_value(json!({
+            "phase": "Failed", "conditions": [{"type": condition, "status": "True"}],
+            "containerStatuses": [{"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"terminated": {"exitCode": code}}}],
+        }))
+        .ok();
+        failure_policy::meaning(&job, &pod)
+    };
+    use failure_policy::Meaning;
+    let why = "Container c for pod shop/a failed with exit code 42 matching FailJob rule at index 0";
+    assert_eq!(failed(42, "Ready"), Meaning::Fatal(why.to_owned()));
+    assert_eq!(failed(7, "Ready"), Meaning::Ignored);
+    assert_eq!(failed(1, "DisruptionTarget"), Meaning::Ignored);
+    assert_eq!(failed(1, "Ready"), Meaning::Counts);
+}

@@ -25,7 +25,8 @@ const NAMESPACE: &str = "shop";
 pub struct Cluster {
     pub client: Client,
     _server: Server,
-    _running: Vec<AbortOnDrop>,
+    _node: AbortOnDrop,
+    controllers: Vec<AbortOnDrop>,
 }
 
 impl Cluster {
@@ -46,12 +47,6 @@ impl Cluster {
         };
         let server = Server::start(Store::in_memory(), options).await.unwrap();
         let client = Client::new(server.client_service(User::engine()), "default");
-        let context = Context::new(client.clone(), Arc::new(SystemClock));
-        let scheduler = coracle_scheduler::Context {
-            caches: context.caches.clone(),
-            events: context.events.clone(),
-            clock: Arc::clone(&context.clock),
-        };
         let node = json!({"metadata": {"name": "node"}, "status": {"allocatable": {"cpu": "2", "memory": "4Gi", "pods": "110"}}});
         let node: Node = serde_json::from_value(node).unwrap();
         let nodes: Api<Node> = Api::all(client.clone());
@@ -60,15 +55,9 @@ impl Cluster {
             .patch_status("node", &PatchParams::default(), &Patch::Merge(json!({"status": node.status})))
             .await
             .unwrap();
-        let running = [
-            coracle_tasks::spawn(
-                "controllers",
-                coracle_controllers::run(context.clone(), "the certificate".to_owned()),
-            ),
-            coracle_tasks::spawn("scheduler", coracle_scheduler::run(scheduler)),
-            coracle_tasks::spawn("node", pretend_to_run(context.caches.clone())),
-        ];
-        let cluster = Self { client, _server: server, _running: running.map(AbortOnDrop).into() };
+        let node = AbortOnDrop(coracle_tasks::spawn("node", pretend_to_run(Caches::new(client.clone()))));
+        let controllers = start_controllers(&client);
+        let cluster = Self { client, _server: server, _node: node, controllers };
         let namespace = json!({"metadata": {"name": NAMESPACE}});
         let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
         namespaces.create(&PostParams::default(), &serde_json::from_value(namespace).unwrap()).await.unwrap();
@@ -76,6 +65,12 @@ impl Cluster {
         let accounts = cluster.api::<ServiceAccount>();
         eventually("the account", || async { accounts.get_opt("default").await.unwrap().is_some() }).await;
         cluster
+    }
+
+    /// Ends controllers and scheduler in the middle of whatever they do, and starts others that know nothing.
+    pub fn restart_controllers(&mut self) {
+        self.controllers.clear();
+        self.controllers = start_controllers(&self.client);
     }
 
     /// Objects of the test's namespace.
@@ -122,6 +117,20 @@ impl Cluster {
         let line = |event: Event| format!("{} {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default());
         events.into_iter().map(line).collect()
     }
+}
+
+fn start_controllers(client: &Client) -> Vec<AbortOnDrop> {
+    let context = Context::new(client.clone(), Arc::new(SystemClock));
+    let scheduler = coracle_scheduler::Context {
+        caches: context.caches.clone(),
+        events: context.events.clone(),
+        clock: Arc::clone(&context.clock),
+    };
+    let running = [
+        coracle_tasks::spawn("controllers", coracle_controllers::run(context, "the certificate".to_owned())),
+        coracle_tasks::spawn("scheduler", coracle_scheduler::run(scheduler)),
+    ];
+    running.map(AbortOnDrop).into()
 }
 
 /// Waits until a condition holds, looking again and again.

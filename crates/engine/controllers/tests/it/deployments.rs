@@ -223,3 +223,25 @@ async fn what_does_not_fit_says_why_and_goes_when_there_is_room() {
     cluster.api::<Pod>().delete(&bound, &kube::api::DeleteParams::default()).await.unwrap();
     eventually("the waiting pod's turn", || async { waiting().await.is_some_and(|pod| pod != was_waiting) }).await;
 }
+
+#[tokio::test]
+async fn controllers_that_are_killed_all_the_time_still_make_no_pod_too_many() {
+    let mut cluster = Cluster::start().await;
+    cluster.create::<Deployment>(web(4)).await;
+    settled(&cluster, 4, "a").await;
+    let images = ["b", "c", "a", "d", "b", "e"];
+    for (number, image) in images.iter().enumerate() {
+        set_image(&cluster, image).await;
+        // Moments all over the rollout, the same in each run.
+        for kill in 0..3 {
+            tokio::time::sleep(std::time::Duration::from_millis((number as u64 * 17 + kill * 29) % 60)).await;
+            cluster.restart_controllers();
+            let pods = cluster.running_pods().await.len();
+            assert!((3..=5).contains(&pods), "{pods} pods of 4, with one more and one fewer allowed");
+        }
+    }
+    settled(&cluster, 4, "e").await;
+    let sets = cluster.list::<ReplicaSet>().await;
+    assert!(sets.len() <= 5, "{} sets for five templates", sets.len());
+    assert_eq!(sets.iter().filter(|set| set.spec.as_ref().unwrap().replicas != Some(0)).count(), 1);
+}
