@@ -112,7 +112,8 @@ impl Strategy for Plain {
     }
 }
 
-const PLAIN: Plain = Plain { returns_deleted: false, creates_on_update: false, needs_version: false, orphans_by_default: false };
+const PLAIN: Plain =
+    Plain { returns_deleted: false, creates_on_update: false, needs_version: false, orphans_by_default: false };
 
 /// The strategy of a built-in resource.
 pub fn of(group: &str, plural: &str) -> &'static dyn Strategy {

@@ -79,7 +79,10 @@ fn outgoing(call: &Call<'_>, target: Target, upgrades: bool) -> Request<Full<Byt
 
 /// What the node agent refuses, as a Status: its own errors are plain text.
 pub async fn explain(answer: Answer) -> Result<Answer, Failure> {
-    let is_text = answer.headers().get(header::CONTENT_TYPE).is_none_or(|value| !value.as_bytes().starts_with(b"application/json"));
+    let is_text = answer
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_none_or(|value| !value.as_bytes().starts_with(b"application/json"));
     let code = answer.status().as_u16();
     if code < 400 || !is_text {
         return Ok(answer);

@@ -27,7 +27,10 @@ use crate::support::{Listening, TOKEN, client, listen, options};
 async fn answer(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let target = request.uri().to_string();
     if target.contains("previous=true") {
-        return Ok(Response::builder().status(400).body(Full::new("previous terminated container not found\n".into())).unwrap());
+        return Ok(Response::builder()
+            .status(400)
+            .body(Full::new("previous terminated container not found\n".into()))
+            .unwrap());
     }
     if !request.headers().contains_key("upgrade") {
         return Ok(Response::new(Full::new(format!("{} {target}", request.method()).into())));

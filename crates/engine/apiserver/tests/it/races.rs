@@ -55,13 +55,15 @@ async fn no_update_is_lost() {
 }
 
 fn service(name: &str) -> Service {
-    serde_json::from_value(json!({"metadata": {"name": name}, "spec": {"type": "NodePort", "ports": [{"port": 80}]}})).unwrap()
+    serde_json::from_value(json!({"metadata": {"name": name}, "spec": {"type": "NodePort", "ports": [{"port": 80}]}}))
+        .unwrap()
 }
 
 async fn claimed(client: &Client) -> Vec<(String, i32)> {
     let services: Api<Service> = Api::default_namespaced(client.clone());
     let all = services.list(&ListParams::default()).await.unwrap();
-    let specs = all.items.into_iter().filter(|service| service.name_any() != "kubernetes").filter_map(|service| service.spec);
+    let specs =
+        all.items.into_iter().filter(|service| service.name_any() != "kubernetes").filter_map(|service| service.spec);
     specs.map(|spec| (spec.cluster_ip.unwrap(), spec.ports.unwrap()[0].node_port.unwrap())).collect()
 }
 
@@ -100,7 +102,10 @@ async fn a_server_that_comes_back_goes_on_where_it_was() {
     let services: Api<Service> = Api::default_namespaced(after.clone());
     assert_eq!(claimed(&after).await, held);
     let next = services.create(&PostParams::default(), &service("b")).await.unwrap();
-    assert!(!held.contains(&(next.spec.clone().unwrap().cluster_ip.unwrap(), next.spec.as_ref().unwrap().ports.as_ref().unwrap()[0].node_port.unwrap())));
+    assert!(!held.contains(&(
+        next.spec.clone().unwrap().cluster_ip.unwrap(),
+        next.spec.as_ref().unwrap().ports.as_ref().unwrap()[0].node_port.unwrap()
+    )));
     let version = |service: &Service| service.resource_version().unwrap().parse::<u64>().unwrap();
     assert!(version(&next) > version(&made));
     assert_eq!(services.get("a").await.unwrap().uid(), made.uid());
