@@ -111,7 +111,8 @@ fn namespaces() -> Check {
             }
         })
         .collect();
-    let remedy = "run on the machine itself, or in a container with --privileged, with namespaces enabled in the kernel";
+    let remedy =
+        "run on the machine itself, or in a container with --privileged, with namespaces enabled in the kernel";
     if refused.is_empty() {
         check("namespaces", Outcome::Ok, "net, mnt, pid, ipc and uts can be made", remedy)
     } else {
@@ -137,7 +138,10 @@ fn cgroups() -> Check {
         Err(_) => {
             let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
             let v1 = mounts.lines().filter(|line| line.split(' ').nth(2) == Some("cgroup"));
-            ("v1", v1.flat_map(|line| line.split(' ').nth(3).unwrap_or_default().split(',')).map(str::to_owned).collect())
+            (
+                "v1",
+                v1.flat_map(|line| line.split(' ').nth(3).unwrap_or_default().split(',')).map(str::to_owned).collect(),
+            )
         }
     };
     let needed = CONTROLLERS.iter().filter(|name| version == "v1" || **name != "devices");

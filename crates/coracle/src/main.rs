@@ -1,3 +1,58 @@
 //! The command: parse, wire the rooms together, print.
 
-fn main() {}
+mod cli;
+mod commands;
+mod doctor;
+mod engine;
+mod leftovers;
+mod paths;
+mod print;
+mod settings;
+mod state;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    if let Some(arguments) = shim_arguments() {
+        coracle_runtime::shim_main(arguments);
+    }
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{} {error:#}", print::coloured_error("error:"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A container's parent is this binary too; it must start before anything else does, and be small.
+fn shim_arguments() -> Option<impl Iterator<Item = std::ffi::OsString>> {
+    let mut arguments = std::env::args_os().skip(1);
+    (arguments.next()? == "__shim").then_some(arguments)
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let global = cli.global;
+    match cli.command {
+        Command::Up(up) => commands::up::run(&global, &up),
+        Command::Down(down) => commands::down::run(&settings::data_dir(&global)?, down),
+        Command::Demo(demo) => commands::demo::run(&global, demo),
+        Command::Status(output) => commands::status::run(&settings::data_dir(&global)?, output),
+        Command::Doctor(output) => doctor::run(&settings::data_dir(&global)?, output),
+        Command::History(history) => commands::history::run(&settings::data_dir(&global)?, &history),
+        Command::Rollback(rollback) => commands::rollback::run(&settings::data_dir(&global)?, &rollback),
+        Command::Logs(logs) => commands::logs::run(&settings::data_dir(&global)?, &logs),
+        Command::Eject(eject) => commands::eject::run(&eject),
+        Command::Bench(output) => commands::bench::run(&global, output),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "coracle", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Version(output) => commands::version::run(output),
+        Command::Shim { .. } => unreachable!("the shim starts before the command line is parsed"),
+    }
+}

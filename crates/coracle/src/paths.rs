@@ -80,7 +80,17 @@ impl DataDir {
     /// Makes the directories; only the owner may look inside.
     pub fn create(&self) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt;
-        for dir in [self.pki(), self.store(), self.git(), self.registry(), self.images(), self.builds(), self.pods(), self.run(), self.logs()] {
+        for dir in [
+            self.pki(),
+            self.store(),
+            self.git(),
+            self.registry(),
+            self.images(),
+            self.builds(),
+            self.pods(),
+            self.run(),
+            self.logs(),
+        ] {
             fs::create_dir_all(dir)?;
         }
         // Containers whose user is not root reach their volumes through this directory, so others may pass, not list.

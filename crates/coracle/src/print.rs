@@ -51,3 +51,12 @@ pub fn table(heading: &[&str], rows: &[Vec<String>]) {
         println!("{}", line(&mut row.iter().map(String::as_str)));
     }
 }
+
+/// `text` in red where standard error is a terminal.
+pub fn coloured_error(text: &str) -> String {
+    if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        format!("\x1b[31m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
+}

@@ -65,7 +65,9 @@ impl Settings {
             None => machine_name()?,
         };
         if !is_dns_name(&node_name) {
-            bail!("node name {node_name:?} is not a DNS name (lower-case letters, digits, '-' and '.'): set --node-name");
+            bail!(
+                "node name {node_name:?} is not a DNS name (lower-case letters, digits, '-' and '.'): set --node-name"
+            );
         }
         Ok(Self {
             data_dir: data_dir_of(global.data_dir.as_deref().or(file.data_dir.as_deref()))?,

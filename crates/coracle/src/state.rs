@@ -48,7 +48,10 @@ impl EngineLock {
         let path = dir.lock();
         let file = open_lock(&path).with_context(|| format!("lock file {}", path.display()))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Self(lock)),
+            Ok(lock) => {
+                forget(dir)?;
+                Ok(Self(lock))
+            }
             Err((_, Errno::EWOULDBLOCK)) => match read(dir) {
                 Some(state) => bail!(
                     "an engine already runs in {} (process {}). `coracle status` shows it; --data-dir starts another one beside it",
@@ -79,6 +82,16 @@ pub fn running(dir: &DataDir) -> Option<EngineState> {
 
 fn read(dir: &DataDir) -> Option<EngineState> {
     serde_json::from_slice(&fs::read(dir.state()).ok()?).ok()
+}
+
+/// Removes what an engine that is gone said of itself. Only for whoever knows that none runs.
+pub fn forget(dir: &DataDir) -> anyhow::Result<()> {
+    match fs::remove_file(dir.state()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", dir.state().display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes the state so that readers see the old one or the new one whole.

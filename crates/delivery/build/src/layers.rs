@@ -110,9 +110,7 @@ impl Layers {
         let input = BufReader::with_capacity(1 << 17, File::open(blob)?);
         let mut input: Box<dyn Read> = match layer.media_type.as_str() {
             kind if kind.ends_with("gzip") => Box::new(MultiGzDecoder::new(input)),
-            kind if kind.ends_with("zstd") => {
-                return Err(io::Error::new(io::ErrorKind::Unsupported, "layers packed with zstd cannot be read yet"));
-            }
+            kind if kind.ends_with("zstd") => Box::new(zstd::Decoder::with_buffer(input)?),
             _ => Box::new(input),
         };
         let part = plain.with_extension("part");
@@ -225,7 +223,15 @@ impl View {
             if item.kind != ItemKind::Directory {
                 self.remove_below(&item.path);
             }
-            self.items.insert(item.path.clone(), (number, item));
+            let linked = match &item.kind {
+                ItemKind::Hardlink { target } => {
+                    self.items.get(target).map(|(number, linked)| (*number, linked.kind.clone()))
+                }
+                _ => None,
+            };
+            // A hard link is the same file from now on, whatever becomes of the path it was made from.
+            let (number, kind) = linked.unwrap_or((number, item.kind));
+            self.items.insert(item.path.clone(), (number, Item { kind, ..item }));
         }
     }
 
@@ -309,17 +315,101 @@ impl View {
         at
     }
 
-    /// The layer, offset and length of the content of the file that `item` is, hard links followed.
-    pub fn content<'a>(&'a self, item: &Item) -> Option<(&'a BaseLayer, u64, u64)> {
-        let mut path = item.path.clone();
-        for _ in 0..MOST_LINKS {
-            let (number, item) = self.items.get(&path)?;
-            match &item.kind {
-                ItemKind::File { offset, size_bytes } => return Some((&self.layers[*number], *offset, *size_bytes)),
-                ItemKind::Hardlink { target } => path = target.clone(),
-                _ => return None,
+    /// The layer, offset and length of the content of the file at `path`.
+    pub fn content(&self, path: &str) -> Option<(&BaseLayer, u64, u64)> {
+        match self.items.get(path)? {
+            (number, Item { kind: ItemKind::File { offset, size_bytes }, .. }) => {
+                Some((&self.layers[*number], *offset, *size_bytes))
             }
+            _ => None,
         }
-        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coracle_registry::Digest;
+    use expect_test::{Expect, expect};
+
+    use super::{Item, ItemKind, View};
+    use crate::BaseLayer;
+
+    /// Layers as lists of `PATH/`, `PATH=CONTENT`, `PATH->TARGET` and `PATH<-HARDLINKED`.
+    fn view(layers: &[&[&str]]) -> View {
+        let mut view = View::default();
+        for (number, lines) in layers.iter().enumerate() {
+            let digest = Digest::of(&number.to_le_bytes());
+            view.layers.push(BaseLayer { digest, size_bytes: 0, media_type: String::new(), diff_id: digest });
+            let items = lines.iter().map(|line| {
+                let (path, kind) = if let Some((path, target)) = line.split_once("->") {
+                    (path, ItemKind::Symlink { target: target.into() })
+                } else if let Some((path, target)) = line.split_once("<-") {
+                    (path, ItemKind::Hardlink { target: target.into() })
+                } else if let Some((path, offset)) = line.split_once('=') {
+                    (path, ItemKind::File { offset: offset.parse().unwrap(), size_bytes: 1 })
+                } else {
+                    (line.trim_end_matches('/'), ItemKind::Directory)
+                };
+                Item { path: path.into(), kind, mode: 0o644, uid: 0, gid: 0 }
+            });
+            view.put_on(number, items.collect());
+        }
+        view
+    }
+
+    fn check(layers: &[&[&str]], expected: Expect) {
+        let view = view(layers);
+        let mut out = String::new();
+        for path in view.paths() {
+            let number = |digest| view.layers.iter().position(|layer| layer.digest == digest);
+            let content = view.content(path).map(|(layer, offset, _)| (number(layer.digest).unwrap(), offset));
+            out += &format!("{path} {content:?}\n");
+        }
+        expected.assert_eq(&out);
+    }
+
+    #[test]
+    fn what_a_layer_takes_away_is_gone() {
+        check(
+            &[
+                &["a/", "a/x=1", "a/y=2", "b/", "b/z=3", "c=4"],
+                &["a/.wh.x=0", "b/.wh..wh..opq=0", "b/new=5", ".wh.c=0"],
+            ],
+            expect![[r#"
+                a None
+                a/y Some((0, 2))
+                b None
+                b/new Some((1, 5))
+            "#]],
+        );
+        check(
+            &[&["d/", "d/x=1"], &["d=2"], &["d/", "d/y=3"]],
+            expect![[r#"
+                d None
+                d/y Some((2, 3))
+            "#]],
+        );
+    }
+
+    #[test]
+    fn hard_links_keep_what_they_were_made_from() {
+        check(
+            &[&["a=1", "b<-a", "c<-b"], &["a=2"], &[".wh.b=0"]],
+            expect![[r#"
+                a Some((1, 2))
+                c Some((0, 1))
+            "#]],
+        );
+    }
+
+    #[test]
+    fn links_lead_to_where_things_are() {
+        let view = view(&[&["usr/", "usr/bin/", "bin->usr/bin", "usr/lib->/lib64", "loop->loop", "usr/up->../bin"]]);
+        let resolved: Vec<String> = ["/bin/sh", "usr/lib/x", "a/../bin", "/../../bin/x", "usr/up/y", "none/there"]
+            .map(|path| view.resolve(path))
+            .to_vec();
+        assert_eq!(resolved, ["usr/bin/sh", "lib64/x", "usr/bin", "usr/bin/x", "usr/bin/y", "none/there"]);
+        assert!(view.is_directory("usr/bin") && view.is_directory("") && !view.is_directory("bin"));
+        view.resolve("loop/x");
     }
 }

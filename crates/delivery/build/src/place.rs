@@ -46,7 +46,7 @@ fn id(name: &str, path: &str, kind: &str, view: &View, layers: &Layers) -> Resul
 fn read(path: &str, view: &View, layers: &Layers) -> io::Result<String> {
     let mut text = String::new();
     let path = view.resolve(path);
-    if let Some((layer, offset, size_bytes)) = view.get(&path).and_then(|item| view.content(item)) {
+    if let Some((layer, offset, size_bytes)) = view.content(&path) {
         layers.open(layer, offset, size_bytes)?.take(LONGEST_ACCOUNTS_BYTES).read_to_string(&mut text)?;
     }
     Ok(text)
@@ -140,11 +140,11 @@ impl Placing<'_> {
     }
 }
 
+/// Opens some content of a known length.
+pub type Open<'a> = dyn Fn(&Content, u64) -> io::Result<Box<dyn io::Read>> + 'a;
+
 /// Replaces sources that are tar archives by what is in them, as ADD does.
-pub fn unpack(
-    sources: Vec<Source>,
-    open: &dyn Fn(&Content, u64) -> io::Result<Box<dyn io::Read>>,
-) -> Result<Vec<Source>, String> {
+pub fn unpack(sources: Vec<Source>, open: &Open<'_>) -> Result<Vec<Source>, String> {
     let mut out = Vec::new();
     for mut source in sources {
         let FoundKind::File { content, size_bytes } = &source.found.kind else {

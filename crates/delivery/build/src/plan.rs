@@ -489,6 +489,9 @@ impl Planner<'_> {
             key.add(part.len().to_le_bytes());
             part.iter().for_each(|word| key.add(word));
         }
+        if config.variable("HOME").is_none() && matches!(config.user.as_str(), "" | "root" | "0") {
+            env.push("HOME=/root".into());
+        }
         // How to reach the network changes nothing about the result.
         env.extend(PROXY_ARGS.iter().filter_map(|name| Some(format!("{name}={}", self.wish.args.get(*name)?))));
         let action = RunAction { argv, env, cwd, user: config.user.clone(), offline: run.offline };

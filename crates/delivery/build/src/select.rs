@@ -102,10 +102,7 @@ impl ContextFiles {
     pub fn new(entries: Vec<ContextEntry>, ignored: Ignore) -> Self {
         let mut kept: BTreeMap<String, ContextEntry> = BTreeMap::new();
         for entry in entries {
-            if entry.kind != ContextKind::Directory && ignored.excludes(&entry.path) {
-                continue;
-            }
-            if entry.kind == ContextKind::Directory && ignored.excludes(&entry.path) {
+            if ignored.excludes(&entry.path) {
                 continue;
             }
             // A file that is taken back in brings its directories.
@@ -206,7 +203,7 @@ impl ViewFiles<'_> {
             ItemKind::Directory => FoundKind::Directory,
             ItemKind::Symlink { target } => FoundKind::Symlink { target: target.clone() },
             ItemKind::File { .. } | ItemKind::Hardlink { .. } => {
-                let (layer, offset, size_bytes) = self.view.content(item)?;
+                let (layer, offset, size_bytes) = self.view.content(path)?;
                 FoundKind::File { content: Content::Layer(layer.clone(), offset), size_bytes }
             }
             // Devices and pipes are not copied.

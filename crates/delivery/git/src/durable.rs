@@ -13,11 +13,13 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
 
 /// Puts `content` at `path` in one step: readers see the old file or the new one. Callers see to it that there is one writer.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let temporary = path.with_added_extension("new");
-    let mut file = File::create(&temporary)?;
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let temporary = Path::new(&temporary);
+    let mut file = File::create(temporary)?;
     file.write_all(content)?;
     file.sync_all()?;
-    fs::rename(&temporary, path)?;
+    fs::rename(temporary, path)?;
     sync_directory(path.parent().unwrap_or(Path::new(".")))
 }
 

@@ -36,7 +36,7 @@ pub struct Commit {
     pub tree: ObjectId,
     /// What it follows; more than one for a merge.
     pub parents: Vec<ObjectId>,
-    /// Who wrote it.
+    /// Who wrote it; empty where the commit does not say so in a readable way.
     pub author: String,
     /// Their address.
     pub author_email: String,
@@ -95,17 +95,17 @@ pub fn commit(objects: &Handle, id: ObjectId) -> Result<Commit, GitError> {
 /// Reads the commit whose content is `data`.
 pub fn parse_commit(id: ObjectId, data: &[u8]) -> Result<Commit, GitError> {
     let commit = gix::objs::CommitRef::from_bytes(data, gix::hash::Kind::Sha1).map_err(GitError::object(id))?;
-    let author = commit.author().map_err(GitError::object(id))?;
-    let committer = commit.committer().map_err(GitError::object(id))?;
+    // Old histories hold commits whose signatures no reader understands; they are still history.
+    let (author, committer) = (commit.author().ok(), commit.committer().ok());
     let message = MessageRef::from_bytes(commit.message);
     Ok(Commit {
         id,
         tree: commit.tree(),
         parents: commit.parents().collect(),
-        author: author.name.to_string(),
-        author_email: author.email.to_string(),
-        author_time_seconds: author.seconds(),
-        commit_time_seconds: committer.seconds(),
+        author: author.map(|author| author.name.to_string()).unwrap_or_default(),
+        author_email: author.map(|author| author.email.to_string()).unwrap_or_default(),
+        author_time_seconds: author.map(|author| author.seconds()).unwrap_or_default(),
+        commit_time_seconds: committer.map(|committer| committer.seconds()).unwrap_or_default(),
         subject: message.title.to_string().trim().replace('\n', " "),
         body: message.body.map(|body| body.to_string().trim_end().to_owned()).unwrap_or_default(),
     })

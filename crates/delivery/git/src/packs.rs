@@ -22,7 +22,7 @@ use gix_pack::{
 use crate::{GitError, Repository, durable, objects::Handle};
 
 /// Beyond this many packs they are joined: each costs every look-up a little, and a reader holds 1024 at most.
-const MOST_PACKS: usize = 48;
+const MOST_PACKS: usize = 24;
 /// Objects handed from step to step at a time.
 const CHUNK: usize = 256;
 

@@ -64,7 +64,7 @@ pub fn write(output: &mut dyn Write, content: &[u8]) -> io::Result<()> {
 
 /// Writes `text` and a newline as one packet.
 pub fn write_line(output: &mut dyn Write, text: &str) -> io::Result<()> {
-    write!(output, "{:04x}{text}\n", text.len() + 5)
+    writeln!(output, "{:04x}{text}", text.len() + 5)
 }
 
 /// Writes `0000`.

@@ -362,7 +362,7 @@ fn negotiate_v0(
         };
         let known = fetch.haves.len();
         fetch.take(packet.text()?.unwrap_or_default(), &none)?;
-        for id in fetch.haves[known..].to_vec() {
+        for id in fetch.haves[known..].iter().copied() {
             if objects::header(&objects, id)?.is_none() {
                 continue;
             }

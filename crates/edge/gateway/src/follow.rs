@@ -33,6 +33,7 @@ const DEFAULT_CLASS: &str = "ingressclass.kubernetes.io/is-default-class";
 /// From before IngressClass existed.
 const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 
+#[expect(clippy::large_enum_variant, reason = "one is handled as soon as it is there")]
 enum Change {
     Ingress(watcher::Result<Event<Ingress>>),
     Class(watcher::Result<Event<IngressClass>>),

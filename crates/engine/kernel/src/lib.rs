@@ -1,10 +1,6 @@
 //! The one room that may use unsafe code: thin, safe doors to Linux.
 
 pub mod conntrack;
-pub mod netlink;
-pub mod netns;
-pub mod nftables;
-pub mod rtnetlink;
 pub mod device_filter;
 pub mod fds;
 pub mod fork;

@@ -165,8 +165,11 @@ impl Difference {
     /// Takes out the keys that a chain no longer has, before any chain gets new ones: a key may change hands.
     fn give_up_keys(&mut self, chain: &str, wanted: &Balanced) {
         let Some(old) = self.programmed.get_mut(chain) else { return };
-        let keys: Vec<_> = old.keys.extract_if(.., |key| !wanted.keys.contains(key)).collect();
-        let node_ports: Vec<_> = old.node_ports.extract_if(.., |key| wanted.node_port.as_ref() != Some(key)).collect();
+        let keys: Vec<_> = old.keys.iter().filter(|key| !wanted.keys.contains(key)).cloned().collect();
+        let node_ports = old.node_ports.iter().filter(|key| wanted.node_port.as_ref() != Some(*key));
+        let node_ports: Vec<_> = node_ports.cloned().collect();
+        old.keys.retain(|key| !keys.contains(key));
+        old.node_ports.retain(|key| !node_ports.contains(key));
         self.udp |= wanted.protocol == UDP && !(keys.is_empty() && node_ports.is_empty());
         self.transaction.delete_keys(SERVICES, &keys);
         self.transaction.delete_keys(NODE_PORTS, &node_ports);

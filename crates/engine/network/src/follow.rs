@@ -31,6 +31,7 @@ pub(crate) struct View {
     pub(crate) generation: watch::Receiver<u64>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one is handled as soon as it is there")]
 enum Change {
     Service(watcher::Result<Event<Service>>),
     Slice(watcher::Result<Event<EndpointSlice>>),

@@ -1,7 +1,7 @@
 //! NodePorts on the host: listeners on loopback (unless told otherwise) that carry connections into the node's network.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -43,9 +43,8 @@ pub(crate) async fn serve(client: Client, mut view: View, bind: IpAddr, node_ip:
         let wanted = wanted(&view.cluster.read());
         listeners.retain(|port, _| wanted.iter().any(|it| it.port == *port));
         for it in wanted {
-            if !listeners.contains_key(&it.port) {
-                let listener = open(&it, bind, node_ip, &dialer, &recorder).await;
-                listeners.insert(it.port, listener);
+            if let Entry::Vacant(free) = listeners.entry(it.port) {
+                free.insert(open(&it, bind, node_ip, &dialer, &recorder).await);
             }
         }
     }

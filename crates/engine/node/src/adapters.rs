@@ -12,8 +12,8 @@ use std::{
 use coracle_kernel::netns::NetworkNamespace;
 use coracle_network::Node;
 use coracle_runtime::{
-    ContainerSpec, ContainerStatus, ExecError, ExecSpec, Image, Namespaces, PullOptions, Reference, Runtime, SandboxSpec, State, Stats, User,
-    registry::Credentials,
+    ContainerSpec, ContainerStatus, ExecError, ExecSpec, Image, Namespaces, PullOptions, Reference, Runtime,
+    SandboxSpec, State, Stats, User, registry::Credentials,
 };
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -26,8 +26,8 @@ use tokio::{
 use crate::{
     container::assemble::pod_group,
     doors::{
-        Attachment, Captured, Credential, Effect, ExecFailure, ExecRequest, ExitInfo, Found, ImageInfo, PodNetwork, PodRuntime,
-        Process, ProcessControl, SandboxRequest, StartError, Usage,
+        Attachment, Captured, Credential, Effect, ExecFailure, ExecRequest, ExitInfo, Found, ImageInfo, PodNetwork,
+        PodRuntime, Process, ProcessControl, SandboxRequest, StartError, Usage,
     },
     streams::remote::TerminalSize,
 };
@@ -125,7 +125,9 @@ fn fitting(credentials: Vec<Credential>, reference: &Reference) -> Vec<Credentia
     let mut fitting: Vec<_> = credentials
         .into_iter()
         .map(|credential| (bare(&credential.registry), credential))
-        .filter(|(registry, _)| name == *registry || name.strip_prefix(registry).is_some_and(|rest| rest.starts_with('/')))
+        .filter(|(registry, _)| {
+            name == *registry || name.strip_prefix(registry).is_some_and(|rest| rest.starts_with('/'))
+        })
         .collect();
     fitting.sort_by_key(|(registry, _)| std::cmp::Reverse(registry.len()));
     fitting.into_iter().map(|(_, own)| Credentials { username: own.username, password: own.password }).collect()
@@ -343,7 +345,9 @@ impl PodNetwork for RealNetwork {
             let path = path.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the pod has no network"))?;
             let mut last = io::Error::from(io::ErrorKind::ConnectionRefused);
             // As `localhost` is resolved: the older family first, since few listen on the newer one alone.
-            for address in [SocketAddr::from(([127, 0, 0, 1], port)), SocketAddr::from(([0u16, 0, 0, 0, 0, 0, 0, 1], port))] {
+            for address in
+                [SocketAddr::from(([127, 0, 0, 1], port)), SocketAddr::from(([0u16, 0, 0, 0, 0, 0, 0, 1], port))]
+            {
                 match socket_in(path.clone(), address.is_ipv4()).await?.connect(address).await {
                     Ok(stream) => return Ok(stream),
                     Err(error) if address.is_ipv4() => last = error,
@@ -381,7 +385,8 @@ mod tests {
             username: registry.to_owned(),
             password: String::new(),
         };
-        let all = ["https://index.docker.io/v1/", "r.example", "r.example/team", "r.example/te"].map(credential).to_vec();
+        let all =
+            ["https://index.docker.io/v1/", "r.example", "r.example/team", "r.example/te"].map(credential).to_vec();
         let names = |image: &str| {
             let reference = Reference::from_str(image).expect("a name");
             fitting(all.clone(), &reference).into_iter().map(|own| own.username).collect::<Vec<_>>()

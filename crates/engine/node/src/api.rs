@@ -48,11 +48,7 @@ pub struct PodRef {
 impl PodRef {
     pub fn of(pod: &core::Pod) -> Self {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        Self {
-            namespace: text(&pod.metadata.namespace),
-            name: text(&pod.metadata.name),
-            uid: text(&pod.metadata.uid),
-        }
+        Self { namespace: text(&pod.metadata.namespace), name: text(&pod.metadata.name), uid: text(&pod.metadata.uid) }
     }
 }
 

@@ -27,8 +27,8 @@ use crate::{
     container::files::Dns,
     context::{Context, NodeFacts},
     doors::{
-        Attachment, Captured, Credential, Effect, ExecFailure, ExecRequest, ExitInfo, Found, ImageInfo, PodNetwork, PodRuntime,
-        Process, ProcessControl, SandboxRequest, StartError, Usage,
+        Attachment, Captured, Credential, Effect, ExecFailure, ExecRequest, ExitInfo, Found, ImageInfo, PodNetwork,
+        PodRuntime, Process, ProcessControl, SandboxRequest, StartError, Usage,
     },
     recorder::{News, Recorder},
     streams::remote::TerminalSize,
@@ -84,7 +84,8 @@ impl FakeRuntime {
 
 impl PodRuntime for FakeRuntime {
     fn find_image(&self, reference: &str) -> Result<Option<ImageInfo>, String> {
-        let image = ImageInfo { id: format!("sha256:{reference}"), entrypoint: vec!["/run".into()], ..ImageInfo::default() };
+        let image =
+            ImageInfo { id: format!("sha256:{reference}"), entrypoint: vec!["/run".into()], ..ImageInfo::default() };
         Ok((reference != "absent:1").then_some(image))
     }
 
@@ -130,7 +131,8 @@ impl PodRuntime for FakeRuntime {
         let result = world.call("start", &spec.id).map_err(StartError::Start);
         if result.is_ok() {
             let log = spec.log.as_ref().map(|log| log.path.clone());
-            let found = Found { id: spec.id.clone(), labels: spec.labels.clone(), log, state: Ok(Timestamp::UNIX_EPOCH) };
+            let found =
+                Found { id: spec.id.clone(), labels: spec.labels.clone(), log, state: Ok(Timestamp::UNIX_EPOCH) };
             world.containers.insert(spec.id.clone(), found);
             world.specs.insert(spec.id.clone(), spec);
         }

@@ -234,7 +234,9 @@ impl Registrar {
                 api.create(&PostParams::default(), &node).await?;
             }
             Some(node) => {
-                let has = |(key, value): (&String, &String)| node.metadata.labels.as_ref().and_then(|own| own.get(key)) == Some(value);
+                let has = |(key, value): (&String, &String)| {
+                    node.metadata.labels.as_ref().and_then(|own| own.get(key)) == Some(value)
+                };
                 if !labels.iter().all(has) {
                     let patch = json!({ "metadata": { "labels": labels } });
                     api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
@@ -307,7 +309,10 @@ mod tests {
     #[test]
     fn the_machine_is_read_from_its_files() {
         assert_eq!(memory_bytes("MemTotal:       2048 kB\nMemFree: 1 kB"), 2048 * 1024);
-        assert_eq!(os_image("NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n"), "Debian GNU/Linux 12 (bookworm)");
+        assert_eq!(
+            os_image("NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n"),
+            "Debian GNU/Linux 12 (bookworm)"
+        );
         assert_eq!(os_image(""), "Linux");
     }
 
@@ -323,8 +328,12 @@ mod tests {
             kernel: "6.1".into(),
             os_image: "Linux".into(),
         };
-        let description =
-            Description { name: "n".into(), machine, addresses: vec!["10.42.0.1".parse().expect("ip")], pod_cidr: "10.42.0.0/16".into() };
+        let description = Description {
+            name: "n".into(),
+            machine,
+            addresses: vec!["10.42.0.1".parse().expect("ip")],
+            pod_cidr: "10.42.0.0/16".into(),
+        };
         let first = status(&description, Vec::new(), None, Timestamp::UNIX_EPOCH);
         let later = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(60);
         let second = status(&description, Vec::new(), Some(&first), later);

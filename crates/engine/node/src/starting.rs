@@ -94,7 +94,8 @@ pub async fn start(options: Options) -> Result<NodeAgent, Error> {
 
     let (recorder, news) = Recorder::new();
     let (client, clock) = (options.client.clone(), options.clock.clone());
-    tasks.push(coracle_tasks::spawn("events", recorder::run(news, client.clone(), options.name.clone(), clock.clone())));
+    tasks
+        .push(coracle_tasks::spawn("events", recorder::run(news, client.clone(), options.name.clone(), clock.clone())));
 
     let context = Arc::new(Context {
         runtime: options.runtime.clone(),

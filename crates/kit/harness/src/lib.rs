@@ -48,7 +48,12 @@ impl Engine {
     /// Starts it again, in the same directory and on the same ports.
     pub fn up(&mut self) -> anyhow::Result<()> {
         let listen: &[&str] = if self.status.is_null() {
-            &["--listen=127.0.0.1:0", "--api-listen=127.0.0.1:0", "--gateway-listen=127.0.0.1:0", "--gateway-tls-listen=127.0.0.1:0"]
+            &[
+                "--listen=127.0.0.1:0",
+                "--api-listen=127.0.0.1:0",
+                "--gateway-listen=127.0.0.1:0",
+                "--gateway-tls-listen=127.0.0.1:0",
+            ]
         } else {
             &[]
         };
@@ -76,7 +81,11 @@ impl Engine {
     /// The binary as a command with this engine's directory set.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
-        command.args(arguments).env("CORACLE_DATA_DIR", self.dir.path()).env_remove("CORACLE_CONFIG").stdin(Stdio::null());
+        command
+            .args(arguments)
+            .env("CORACLE_DATA_DIR", self.dir.path())
+            .env_remove("CORACLE_CONFIG")
+            .stdin(Stdio::null());
         command
     }
 

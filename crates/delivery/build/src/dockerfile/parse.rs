@@ -92,7 +92,9 @@ impl Parser<'_> {
         let words = rest.words();
         let name = match words.as_slice() {
             [] => {
-                return Err(Wrong::new(arguments.offset, "FROM needs an image").hint("FROM scratch begins with nothing"));
+                return Err(
+                    Wrong::new(arguments.offset, "FROM needs an image").hint("FROM scratch begins with nothing")
+                );
             }
             [_] => None,
             [_, keyword, name] if keyword.text.eq_ignore_ascii_case("AS") => Some(name),

@@ -110,7 +110,7 @@ fn stages_are_built_when_needed_and_steps_cached() {
     "#]]
     .assert_eq(&world.said().replace("[5/6] FROM scratch\n", ""));
     expect![[r#"
-        ["/bin/sh", "-c", "print compiling && write /src/out $GREETING"] in /src as "" with ["PATH=/bin", "A=1", "GREETING=hello", "WHO=world"] on 3 layers"#]]
+        ["/bin/sh", "-c", "print compiling && write /src/out $GREETING"] in /src as "" with ["PATH=/bin", "A=1", "GREETING=hello", "WHO=world", "HOME=/root"] on 3 layers"#]]
     .assert_eq(&world.sandbox.steps.lock().join("\n"));
     expect![[r#"
         644 0:0 out "$GREETING"

@@ -189,11 +189,11 @@ fn many_small_packs_are_joined() {
     let world = World::new(Options::default());
     let work = world.work_tree("work");
     let url = world.url("hello");
-    for number in 0..50 {
+    for number in 0..26 {
         world.commit(&work, "file", &format!("{number}\n"), "Next");
         world.git(&work, &["push", "-q", &url, "main"]);
     }
-    world.wait_finished(50);
+    world.wait_finished(26);
     let packs = world.path("server/hello.git/objects/pack");
     let count = std::fs::read_dir(packs)
         .unwrap()
@@ -202,7 +202,7 @@ fn many_small_packs_are_joined() {
     assert!(count < 10, "{count} packs are left");
     world.fsck("hello");
     let repository = world.repositories.get("hello").unwrap().unwrap();
-    assert_eq!(repository.log(repository.branch("main").unwrap().unwrap(), 100).unwrap().len(), 51);
+    assert_eq!(repository.log(repository.branch("main").unwrap().unwrap(), 100).unwrap().len(), 27);
     world.git(world.directory.path(), &["clone", "-q", &url, "again"]);
     assert_eq!(world.head(&world.path("again")), world.head(&work));
 }

@@ -101,9 +101,9 @@ impl World {
         };
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
-        runtime.block_on(async {
-            coracle_tasks::spawn("test server", async move { axum::serve(listener, router(server)).await })
-        });
+        let entered = runtime.enter();
+        coracle_tasks::spawn("test server", async move { axum::serve(listener, router(server)).await });
+        drop(entered);
         Self { directory, recorder, repositories, address, runtime }
     }
 

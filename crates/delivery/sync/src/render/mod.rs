@@ -245,7 +245,11 @@ mod tests {
 
     #[test]
     fn a_dockerfile_alone_stands_for_everything() {
-        check("-- Dockerfile --\nFROM scratch\n", "main", ".", expect![[r##"
+        check(
+            "-- Dockerfile --\nFROM scratch\n",
+            "main",
+            ".",
+            expect![[r##"
             # Generated, wants image: true
             apiVersion: apps/v1
             kind: Deployment
@@ -340,7 +344,8 @@ mod tests {
                           name: http
                     path: /
                     pathType: Prefix
-        "##]]);
+        "##]],
+        );
         check(
             "-- Dockerfile --\nFROM scratch\n-- coracle.yaml --\nreplicas: 1\nport: 9100\nhealth: /ok\nenv: {PORT: 1, K: {secret: s, key: k}}\nresources: {limits: {memory: 1Gi}}\nhosts: [a.example]\n",
             "red",
@@ -595,12 +600,34 @@ mod tests {
 
     #[test]
     fn what_cannot_be_rendered_is_said_with_its_place() {
-        check("-- README.md --\n", "main", ".", expect!["nothing to deploy: no Dockerfile, no kustomization.yaml and no manifests, neither at the root nor in deploy/, k8s/, kubernetes/, manifests/"]);
+        check(
+            "-- README.md --\n",
+            "main",
+            ".",
+            expect![
+                "nothing to deploy: no Dockerfile, no kustomization.yaml and no manifests, neither at the root nor in deploy/, k8s/, kubernetes/, manifests/"
+            ],
+        );
         check("-- README.md --\n", "main", "deploy", expect!["there are no manifests in deploy"]);
         check("-- deploy/a.yaml --\na: b\n", "main", ".", expect!["deploy/a.yaml:1:1: the object has no kind"]);
-        check("-- deploy/a.yaml --\nkind: A\napiVersion: v1\n", "main", ".", expect!["deploy/a.yaml:1:1: the object has no metadata.name"]);
-        check("-- deploy/kustomization.yaml --\nresources: [a.yaml]\n", "main", ".", expect![[r#"deploy/kustomization.yaml:1:13: there is no file or directory "deploy/a.yaml""#]]);
-        check("-- Dockerfile --\n-- coracle.yaml --\nreplicas: many\n", "main", ".", expect![[r#"coracle.yaml:1:11: replicas: expected a whole number, found the string "many""#]]);
+        check(
+            "-- deploy/a.yaml --\nkind: A\napiVersion: v1\n",
+            "main",
+            ".",
+            expect!["deploy/a.yaml:1:1: the object has no metadata.name"],
+        );
+        check(
+            "-- deploy/kustomization.yaml --\nresources: [a.yaml]\n",
+            "main",
+            ".",
+            expect![[r#"deploy/kustomization.yaml:1:13: there is no file or directory "deploy/a.yaml""#]],
+        );
+        check(
+            "-- Dockerfile --\n-- coracle.yaml --\nreplicas: many\n",
+            "main",
+            ".",
+            expect![[r#"coracle.yaml:1:11: replicas: expected a whole number, found the string "many""#]],
+        );
     }
 
     #[test]

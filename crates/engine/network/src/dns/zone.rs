@@ -19,6 +19,7 @@ const SPECIFICATION_VERSION: &str = "1.1.0";
 
 /// What there is to a name and type.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one lives for the length of a look-up")]
 pub(crate) enum Outcome {
     /// Not a cluster name.
     Elsewhere,

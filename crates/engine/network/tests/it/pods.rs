@@ -35,7 +35,7 @@ fn an_engine_that_starts_again_finds_its_pods() {
     cluster.node.detach("gone").unwrap();
     cluster.node.detach("gone").unwrap();
     let again = cluster.open_again();
-    assert_eq!(again.list(), [server.clone()]);
+    assert_eq!(again.list(), std::slice::from_ref(&server));
     assert_eq!(again.attach("server").unwrap(), server);
     let client = again.attach("client").unwrap();
     assert_ne!(client.ip, gone.ip, "an address rests before it is given out again");

@@ -110,7 +110,8 @@ pub fn assemble(prepared: Prepared<'_>) -> Result<ContainerSpec, ConfigError> {
         read_only_root: security.read_only_root(),
         privileged: security.privileged(),
         unmasked_proc: security.unmasked_proc(),
-        cgroup: format!("{}/{}", pod_group(&uid), container.name),
+        // Each run has a group of its own: removing the last one must not touch the next.
+        cgroup: format!("{}/{}_{attempt}", pod_group(&uid), container.name),
         resources: resources(container),
         log: Some(LogSpec::new(prepared.log)),
         stdin: container.stdin.unwrap_or_default(),

@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use k8s_openapi::api::core::v1 as core;
 
-use crate::{context::Context, probe::http, probe::Outcome};
+use crate::{context::Context, probe::Outcome, probe::http};
 
 /// A postStart hook may take as long as it likes, up to this.
 pub const POST_START_LIMIT: Duration = Duration::from_secs(24 * 3600);

@@ -16,7 +16,11 @@ use crate::{
 pub type ImageFailure = (&'static str, String);
 
 /// Has the image, pulled where the policy wants it. Tells its events itself.
-pub async fn ensure(context: &Context, pod: &core::Pod, container: &core::Container) -> Result<ImageInfo, ImageFailure> {
+pub async fn ensure(
+    context: &Context,
+    pod: &core::Pod,
+    container: &core::Container,
+) -> Result<ImageInfo, ImageFailure> {
     let image = container.image.as_deref().unwrap_or_default();
     let name = Some(container.name.as_str());
     let present = context.runtime.find_image(image).map_err(|error| {
@@ -33,7 +37,8 @@ pub async fn ensure(context: &Context, pod: &core::Pod, container: &core::Contai
             Err(("ErrImageNeverPull", message))
         }
         ("Never" | "IfNotPresent", Some(found)) => {
-            let message = format!("Container image {image:?} already present on machine and can be accessed by the pod");
+            let message =
+                format!("Container image {image:?} already present on machine and can be accessed by the pod");
             context.inform(pod, name, "Pulled", message);
             Ok(found)
         }
@@ -64,8 +69,9 @@ async fn pull(
         Ok(found) => {
             let took = shown_duration(started.elapsed());
             let size = found.size_bytes;
-            let message =
-                format!("Successfully pulled image {image:?} in {took} ({took} including waiting). Image size: {size} bytes.");
+            let message = format!(
+                "Successfully pulled image {image:?} in {took} ({took} including waiting). Image size: {size} bytes."
+            );
             context.inform(pod, name, "Pulled", message);
             Ok(found)
         }
@@ -80,7 +86,11 @@ async fn pull(
 /// To the millisecond, as Go would print it.
 fn shown_duration(elapsed: std::time::Duration) -> String {
     let elapsed = SignedDuration::try_from(elapsed).unwrap_or(SignedDuration::MAX);
-    if elapsed.as_secs() == 0 { format!("{}ms", elapsed.as_millis()) } else { format!("{}s", elapsed.as_millis() as f64 / 1000.0) }
+    if elapsed.as_secs() == 0 {
+        format!("{}ms", elapsed.as_millis())
+    } else {
+        format!("{}s", elapsed.as_millis() as f64 / 1000.0)
+    }
 }
 
 /// The names and passwords of the pod's `imagePullSecrets`.
@@ -129,7 +139,10 @@ fn of_secret(secret: &core::Secret) -> Vec<Credential> {
 }
 
 fn credential(registry: String, auth: DockerAuth) -> Credential {
-    let decoded = base64::engine::general_purpose::STANDARD.decode(&auth.auth).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let decoded = base64::engine::general_purpose::STANDARD
+        .decode(&auth.auth)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok());
     let (username, password) = match decoded.as_deref().and_then(|text| text.split_once(':')) {
         Some((username, password)) if auth.username.is_empty() => (username.to_owned(), password.to_owned()),
         _ => (auth.username, auth.password),

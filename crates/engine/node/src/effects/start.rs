@@ -26,14 +26,26 @@ use crate::{
 
 /// What a start came to.
 pub enum Started {
-    Running { id: String, started_at: Timestamp },
+    Running {
+        id: String,
+        started_at: Timestamp,
+    },
     /// Given up while it pulled.
     Aborted,
-    NoImage { reason: &'static str, message: String },
+    NoImage {
+        reason: &'static str,
+        message: String,
+    },
     /// `CreateContainerConfigError` or `CreateContainerError`.
-    NotCreated { reason: &'static str, message: String },
+    NotCreated {
+        reason: &'static str,
+        message: String,
+    },
     /// Its command could not be executed.
-    NotStarted { id: String, message: String },
+    NotStarted {
+        id: String,
+        message: String,
+    },
 }
 
 /// Starts run number `attempt` of `container`. `on_image` hears the image's id once it is here.
@@ -202,7 +214,8 @@ fn volume_mounts(
         let from_api = volume.host_path.is_none() && volume.empty_dir.is_none();
         let read_only = mount.read_only.unwrap_or_default() || from_api;
         let recursive = matches!(mount.recursive_read_only.as_deref(), Some("Enabled" | "IfPossible"));
-        let destination = if mount.mount_path.starts_with('/') { mount.mount_path.clone() } else { format!("/{}", mount.mount_path) };
+        let destination =
+            if mount.mount_path.starts_with('/') { mount.mount_path.clone() } else { format!("/{}", mount.mount_path) };
         mounts.push(bind(source, &destination, read_only, mount.mount_propagation.as_deref(), recursive));
     }
     Ok(mounts)
@@ -214,10 +227,12 @@ fn mount_source(
     mount: &core::VolumeMount,
     environment: &[(String, String)],
 ) -> Result<PathBuf, ConfigError> {
-    let fail = |reason: String| ConfigError::SubPath { volume: mount.name.clone(), container: container.name.clone(), reason };
+    let fail =
+        |reason: String| ConfigError::SubPath { volume: mount.name.clone(), container: container.name.clone(), reason };
     let sub = match (&mount.sub_path_expr, &mount.sub_path) {
         (Some(expression), _) if !expression.is_empty() => {
-            let lookup = |name: &str| environment.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone());
+            let lookup =
+                |name: &str| environment.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone());
             let expanded = expand::expand(expression, lookup);
             if expanded.contains("$(") {
                 return Err(fail(format!("missing value for {expression:?}")));
@@ -232,7 +247,8 @@ fn mount_source(
 
 /// The files every container gets unless it brings its own.
 fn add_own_mounts(mounts: &mut Vec<Mount>, container: &core::Container, pod_dir: &Path, message_path: &Path) {
-    let message = container.termination_message_path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/dev/termination-log");
+    let message =
+        container.termination_message_path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/dev/termination-log");
     let etc = pod_dir.join("etc");
     let own = [
         (etc.join("hosts"), "/etc/hosts"),

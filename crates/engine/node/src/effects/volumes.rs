@@ -45,7 +45,8 @@ pub async fn prepare(context: &Context, pod: &core::Pod) -> Result<Option<Timest
 type Tokens = (BTreeMap<TokenKey, String>, Option<Timestamp>);
 
 async fn request_tokens(context: &Context, pod: &core::Pod, spec: &core::PodSpec) -> Result<Tokens, VolumeError> {
-    let account = spec.service_account_name.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| "default".to_owned());
+    let account =
+        spec.service_account_name.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| "default".to_owned());
     let (mut found, mut refresh_at) = (BTreeMap::new(), None::<Timestamp>);
     for key in tokens(spec) {
         let answer = context.api.token(PodRef::of(pod), account.clone(), key.clone()).await;

@@ -95,7 +95,8 @@ impl Reader {
     /// Goes on to what follows in time after a rotation; false where this is the current file.
     fn next_file(&mut self) -> io::Result<bool> {
         let own = self.file.metadata()?;
-        let same = |path: &Path| fs::metadata(path).is_ok_and(|other| other.ino() == own.ino() && other.dev() == own.dev());
+        let same =
+            |path: &Path| fs::metadata(path).is_ok_and(|other| other.ino() == own.ino() && other.dev() == own.dev());
         if same(&self.path) {
             return Ok(false);
         }
@@ -136,7 +137,10 @@ fn rotated(path: &Path) -> Vec<PathBuf> {
 struct Changes(AsyncFd<OwnedFd>);
 
 impl Changes {
-    #[expect(deprecated, reason = "an owned descriptor stays open and the same, which is all the newer, unsafe constructor asks")]
+    #[expect(
+        deprecated,
+        reason = "an owned descriptor stays open and the same, which is all the newer, unsafe constructor asks"
+    )]
     fn of(path: &Path) -> io::Result<Self> {
         let fd = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?;
         let directory = path.parent().unwrap_or(Path::new("/"));

@@ -134,36 +134,51 @@ mod tests {
 
     #[test]
     fn entries_become_lines() {
-        check(Options::default(), expect![[r#"
+        check(
+            Options::default(),
+            expect![[r#"
             first
             second
 
             last  one
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn timestamps_stand_before_lines_not_pieces() {
-        check(Options { timestamps: true, ..Options::default() }, expect![[r#"
+        check(
+            Options { timestamps: true, ..Options::default() },
+            expect![[r#"
             2026-01-01T00:00:00.5Z first
             2026-01-01T00:00:01Z second
             2026-01-01T00:00:03Z 
             2026-01-01T00:00:04Z last  one
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn a_client_may_want_less() {
         let since = Some("2026-01-01T00:00:03Z".parse().expect("a time"));
-        check(Options { since, ..Options::default() }, expect![[r#"
+        check(
+            Options { since, ..Options::default() },
+            expect![[r#"
 
             last  one
-        "#]]);
-        check(Options { limit_bytes: Some(9), ..Options::default() }, expect![[r#"
+        "#]],
+        );
+        check(
+            Options { limit_bytes: Some(9), ..Options::default() },
+            expect![[r#"
             first
-            sec"#]]);
-        check(Options { stream: Some("stderr".into()), ..Options::default() }, expect![[r#"
+            sec"#]],
+        );
+        check(
+            Options { stream: Some("stderr".into()), ..Options::default() },
+            expect![[r#"
             second
-        "#]]);
+        "#]],
+        );
     }
 }

@@ -16,14 +16,20 @@ use crate::{
 const ID_PREFIX: &str = "coracle://";
 
 /// Fills in a fresh state. `last_words` reads the message of a container that has ended.
-pub fn adopt(state: &mut PodState, found: &[Found], last_words: impl Fn(&Found, i32) -> Option<String>, now: Timestamp) {
+pub fn adopt(
+    state: &mut PodState,
+    found: &[Found],
+    last_words: impl Fn(&Found, i32) -> Option<String>,
+    now: Timestamp,
+) {
     let pod = state.pod.clone();
     let status = pod.status.clone().unwrap_or_default();
-    let statuses: Vec<_> = [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses]
-        .into_iter()
-        .flatten()
-        .flatten()
-        .collect();
+    let statuses: Vec<_> =
+        [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses]
+            .into_iter()
+            .flatten()
+            .flatten()
+            .collect();
     let specs: Vec<_> = state.containers.iter().map(|container| state.container_spec(&container.name)).collect();
     for (container, spec) in state.containers.iter_mut().zip(specs) {
         let told = statuses.iter().find(|status| status.name == container.name).copied();
@@ -220,42 +226,62 @@ mod tests {
 
     #[test]
     fn what_runs_is_taken_over_as_it_is() {
-        check(json!({ "containerStatuses": [running("a-2", 2)] }), &[found("a", 1, Some(3)), found("a", 2, None)], expect![[r#"
+        check(
+            json!({ "containerStatuses": [running("a-2", 2)] }),
+            &[found("a", 1, Some(3)), found("a", 2, None)],
+            expect![[r#"
             i: waiting, 0 restarts, next 0, last None, completed true
             a: running a-2 ready=true, 2 restarts, next 3, last Some(3), completed false
             []
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn what_ended_meanwhile_is_restarted() {
-        check(json!({ "containerStatuses": [running("a-2", 2)] }), &[found("a", 2, Some(137))], expect![[r#"
+        check(
+            json!({ "containerStatuses": [running("a-2", 2)] }),
+            &[found("a", 2, Some(137))],
+            expect![[r#"
             i: waiting, 0 restarts, next 0, last None, completed true
             a: OOMKilled 137 a-2, 2 restarts, next 3, last Some(3), completed false
             [Start { container: "a", attempt: 3 }]
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn what_the_runtime_lost_is_restarted() {
-        check(json!({ "containerStatuses": [running("a-2", 2)] }), &[], expect![[r#"
+        check(
+            json!({ "containerStatuses": [running("a-2", 2)] }),
+            &[],
+            expect![[r#"
             i: waiting, 0 restarts, next 0, last None, completed true
             a: ContainerStatusUnknown 137 a-2, 2 restarts, next 3, last Some(3), completed false
             [Start { container: "a", attempt: 3 }]
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn a_pod_in_its_init_containers_goes_on_there() {
-        check(json!({}), &[found("i", 0, Some(0))], expect![[r#"
+        check(
+            json!({}),
+            &[found("i", 0, Some(0))],
+            expect![[r#"
             i: Completed 0 i-0, 0 restarts, next 1, last None, completed true
             a: waiting, 0 restarts, next 0, last None, completed false
             [Start { container: "a", attempt: 0 }]
-        "#]]);
-        check(json!({}), &[], expect![[r#"
+        "#]],
+        );
+        check(
+            json!({}),
+            &[],
+            expect![[r#"
             i: waiting, 0 restarts, next 0, last None, completed false
             a: waiting, 0 restarts, next 0, last None, completed false
             [Start { container: "i", attempt: 0 }]
-        "#]]);
+        "#]],
+        );
     }
 }

@@ -138,7 +138,10 @@ async fn a_config_map_that_comes_late_lets_the_pod_go_on() {
     let mut states = handle.state.clone();
     let failed = |state: &Arc<super::state::PodState>| matches!(&state.volumes, super::state::Part::Absent(retry) if retry.failures > 0);
     states.wait_for(failed).await.expect("alive");
-    assert_eq!(node.events(), ["FailedMount: MountVolume.SetUp failed for volume \"v\" : configmap \"late\" not found"]);
+    assert_eq!(
+        node.events(),
+        ["FailedMount: MountVolume.SetUp failed for volume \"v\" : configmap \"late\" not found"]
+    );
 
     let late: core::ConfigMap = serde_json::from_value(json!({ "data": { "k": "1" } })).expect("a ConfigMap");
     node.api.config_maps.lock().insert("late".into(), Arc::new(late));
@@ -177,7 +180,11 @@ async fn what_cannot_be_started_says_why() {
     assert_eq!(waiting(&status)["message"], "no such host");
     assert_eq!(
         node.events(),
-        ["Pulling: Pulling image \"absent:1\"", "Failed: Failed to pull image \"absent:1\": no such host", "Failed: Error: ErrImagePull"]
+        [
+            "Pulling: Pulling image \"absent:1\"",
+            "Failed: Failed to pull image \"absent:1\": no such host",
+            "Failed: Error: ErrImagePull"
+        ]
     );
 }
 
@@ -214,7 +221,10 @@ async fn another_engine_takes_over_without_a_word() {
     pod.status = serde_json::from_value(node.api.status()).expect("a status");
     let (handle, _task) = live(&node, pod);
     let mut states = handle.state.clone();
-    states.wait_for(|state| state.sandbox == super::state::Part::Ready && state.volumes == super::state::Part::Ready).await.expect("alive");
+    states
+        .wait_for(|state| state.sandbox == super::state::Part::Ready && state.volumes == super::state::Part::Ready)
+        .await
+        .expect("alive");
     node.runtime.exit("u1_a_0", 0);
     let status = node.api.until(|status| status["containerStatuses"][0]["restartCount"] == 1).await;
     // Between the two engines nothing was started, and nothing was written that was not true.

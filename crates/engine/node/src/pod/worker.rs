@@ -44,12 +44,17 @@ const WRITE_PAUSE: Duration = Duration::from_secs(1);
 pub enum Message {
     Observed(Observation),
     /// A container of this pod has ended.
-    Exit { id: String, exit: ExitInfo },
+    Exit {
+        id: String,
+        exit: ExitInfo,
+    },
     Surroundings(Surroundings),
     Wrote(Result<Box<core::PodStatus>, ApiError>),
     /// Fill the volumes again: what they show has changed, or a token grows old.
     Refresh,
-    Refreshed { again_at: Option<Timestamp> },
+    Refreshed {
+        again_at: Option<Timestamp>,
+    },
 }
 
 /// A pod's task from outside.
@@ -257,7 +262,12 @@ impl Worker {
                 match effects::sandbox::create(&context, &pod).await {
                     Ok(surroundings) => Message::Surroundings(surroundings),
                     Err(error) => {
-                        context.warn(&pod, None, "FailedCreatePodSandBox", format!("Failed to create pod sandbox: {error}"));
+                        context.warn(
+                            &pod,
+                            None,
+                            "FailedCreatePodSandBox",
+                            format!("Failed to create pod sandbox: {error}"),
+                        );
                         Message::Observed(Observation::SandboxFailed)
                     }
                 }
@@ -361,7 +371,8 @@ impl Worker {
 
     fn start(&mut self, name: String, attempt: u32) {
         let (context, pod, sender) = (self.context.clone(), self.state.pod.clone(), self.sender.clone());
-        let (Some(container), Some(surroundings)) = (self.state.container_spec(&name), self.surroundings.clone()) else {
+        let (Some(container), Some(surroundings)) = (self.state.container_spec(&name), self.surroundings.clone())
+        else {
             return self.effect(async { Message::Observed(Observation::StartAborted { container: name }) });
         };
         let abort = CancellationToken::new();
@@ -373,7 +384,8 @@ impl Worker {
                 // The task may have ended: then nobody needs to know.
                 let _ = sender.send(Message::Observed(observation)).await;
             };
-            let started = effects::start::start(&context, &pod, &container, attempt, &surroundings, &abort, on_image).await;
+            let started =
+                effects::start::start(&context, &pod, &container, attempt, &surroundings, &abort, on_image).await;
             let container_name = name;
             Message::Observed(match started {
                 Started::Running { id, started_at } => Observation::Started {
@@ -384,7 +396,9 @@ impl Worker {
                     image: container.image.unwrap_or_default(),
                 },
                 Started::Aborted => Observation::StartAborted { container: container_name },
-                Started::NoImage { reason, message } => Observation::ImageFailed { container: container_name, reason, message },
+                Started::NoImage { reason, message } => {
+                    Observation::ImageFailed { container: container_name, reason, message }
+                }
                 Started::NotCreated { reason, message } => {
                     Observation::ConfigFailed { container: container_name, reason, message }
                 }
@@ -399,7 +413,8 @@ impl Worker {
         let (context, pod, ips) = (self.context.clone(), self.state.pod.clone(), self.state.ips.clone());
         let Some(spec) = self.state.container_spec(&container) else { return };
         self.effect(async move {
-            let handler = spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.clone()).unwrap_or_default();
+            let handler =
+                spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.clone()).unwrap_or_default();
             let limit = effects::hooks::POST_START_LIMIT;
             let result = effects::hooks::run(&context, &handler, &spec, &id, &ips, limit).await;
             if let Err(error) = &result {
@@ -439,24 +454,25 @@ impl Worker {
     /// A container that takes no signal has ended, and perhaps nobody was told.
     fn find_end(&self, container: &str, id: &str) {
         let now = self.context.clock.now();
-        let message = match self.context.runtime.list().into_iter().find(|found| found.id == id).map(|found| found.state) {
-            Some(Ok(_)) => return,
-            Some(Err(exit)) => Message::Exit { id: id.to_owned(), exit },
-            None => {
-                let lost = "The container could not be located when the pod was terminated".to_owned();
-                let reason = "ContainerStatusUnknown".to_owned();
-                let ended = Ended {
-                    id: id.to_owned(),
-                    exit_code: 137,
-                    signal: None,
-                    reason,
-                    message: Some(lost),
-                    started_at: None,
-                    finished_at: now,
-                };
-                Message::Observed(Observation::Exited { container: container.to_owned(), ended })
-            }
-        };
+        let message =
+            match self.context.runtime.list().into_iter().find(|found| found.id == id).map(|found| found.state) {
+                Some(Ok(_)) => return,
+                Some(Err(exit)) => Message::Exit { id: id.to_owned(), exit },
+                None => {
+                    let lost = "The container could not be located when the pod was terminated".to_owned();
+                    let reason = "ContainerStatusUnknown".to_owned();
+                    let ended = Ended {
+                        id: id.to_owned(),
+                        exit_code: 137,
+                        signal: None,
+                        reason,
+                        message: Some(lost),
+                        started_at: None,
+                        finished_at: now,
+                    };
+                    Message::Observed(Observation::Exited { container: container.to_owned(), ended })
+                }
+            };
         self.effect(async move { message });
     }
 

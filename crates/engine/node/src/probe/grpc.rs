@@ -18,7 +18,9 @@ pub async fn probe(host: &str, port: u16, service: &str, timeout: Duration) -> O
     let connection = match dial(host, port, timeout).await {
         Ok(connection) => connection,
         Err(error) => {
-            return Outcome::Failure(format!("timeout: failed to connect service \"{address}\" within {timeout:?}: {error}"));
+            return Outcome::Failure(format!(
+                "timeout: failed to connect service \"{address}\" within {timeout:?}: {error}"
+            ));
         }
     };
     match tokio::time::timeout(timeout, check(connection, &address, service)).await {
@@ -89,7 +91,11 @@ fn verdict(headers: &HeaderMap, trailers: &HeaderMap, body: &[u8]) -> Outcome {
                 "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {detail}"
             ));
         }
-        Some(code) => return Outcome::Failure(format!("error: health rpc probe failed: rpc error: code = {code} desc = {detail}")),
+        Some(code) => {
+            return Outcome::Failure(format!(
+                "error: health rpc probe failed: rpc error: code = {code} desc = {detail}"
+            ));
+        }
         None => return Outcome::Failure("error: health rpc probe failed: the answer has no status".into()),
     }
     match status(body.get(5..).unwrap_or_default()) {
@@ -127,8 +133,10 @@ mod tests {
     use super::{request_message, verdict};
 
     fn check(trailers: &[(&'static str, &str)], body: &[u8], expected: Expect) {
-        let trailers: HeaderMap =
-            trailers.iter().map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value"))).collect();
+        let trailers: HeaderMap = trailers
+            .iter()
+            .map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value")))
+            .collect();
         expected.assert_eq(&format!("{:?}", verdict(&HeaderMap::new(), &trailers, body)));
     }
 
@@ -140,7 +148,11 @@ mod tests {
             b"\0\0\0\0\x02\x08\x02",
             expect![[r#"Failure("service unhealthy (responded with \"NOT_SERVING\")")"#]],
         );
-        check(&[("grpc-status", "0")], b"\0\0\0\0\0", expect![[r#"Failure("service unhealthy (responded with \"UNKNOWN\")")"#]]);
+        check(
+            &[("grpc-status", "0")],
+            b"\0\0\0\0\0",
+            expect![[r#"Failure("service unhealthy (responded with \"UNKNOWN\")")"#]],
+        );
         check(
             &[("grpc-status", "5"), ("grpc-message", "unknown service")],
             b"",

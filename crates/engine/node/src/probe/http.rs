@@ -40,12 +40,21 @@ impl Target {
             host: action.host.clone().filter(|host| !host.is_empty()).unwrap_or_else(|| pod_ip.to_owned()),
             port: port(&action.port, container)?,
             path: if path.starts_with('/') { path } else { format!("/{path}") },
-            headers: action.http_headers.iter().flatten().map(|header| (header.name.clone(), header.value.clone())).collect(),
+            headers: action
+                .http_headers
+                .iter()
+                .flatten()
+                .map(|header| (header.name.clone(), header.value.clone()))
+                .collect(),
         })
     }
 
     fn authority(&self) -> String {
-        if self.host.contains(':') { format!("[{}]:{}", self.host, self.port) } else { format!("{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
     }
 
     fn url(&self) -> String {
@@ -145,7 +154,8 @@ where
     let exchange = async {
         let response = sender.send_request(request).await.map_err(|error| read_error(&error))?;
         let status = response.status().as_u16();
-        let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let location =
+            response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
         // The body does not decide anything; what cannot be read of it is left.
         let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await;
         let body = body.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned()).unwrap_or_default();
@@ -229,7 +239,13 @@ mod tests {
     use super::{Target, probe};
 
     fn target(port: u16) -> Target {
-        Target { tls: false, host: "127.0.0.1".into(), port, path: "/healthz".into(), headers: vec![("X-A".into(), "1".into())] }
+        Target {
+            tls: false,
+            host: "127.0.0.1".into(),
+            port,
+            path: "/healthz".into(),
+            headers: vec![("X-A".into(), "1".into())],
+        }
     }
 
     /// Answers each connection with the next answer, and shows what was asked and found.
@@ -294,6 +310,9 @@ mod tests {
         drop(listener);
         let outcome = probe(target(port), Duration::from_secs(5)).await;
         let shown = format!("{outcome:?}").replace(&port.to_string(), "PORT");
-        expect![[r#"Failure("Get \"http://127.0.0.1:PORT/healthz\": dial tcp 127.0.0.1:PORT: connect: connection refused")"#]].assert_eq(&shown);
+        expect![[
+            r#"Failure("Get \"http://127.0.0.1:PORT/healthz\": dial tcp 127.0.0.1:PORT: connect: connection refused")"#
+        ]]
+        .assert_eq(&shown);
     }
 }

@@ -12,7 +12,8 @@ pub struct Tally {
 
 impl Tally {
     pub fn new(success_threshold: Option<i32>, failure_threshold: Option<i32>) -> Self {
-        let threshold = |value: Option<i32>, default| value.and_then(|value| u32::try_from(value).ok()).unwrap_or(default).max(1);
+        let threshold =
+            |value: Option<i32>, default| value.and_then(|value| u32::try_from(value).ok()).unwrap_or(default).max(1);
         Self {
             success_threshold: threshold(success_threshold, 1),
             failure_threshold: threshold(failure_threshold, 3),

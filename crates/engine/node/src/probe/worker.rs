@@ -19,7 +19,10 @@ const FIRST_EXTRA: Duration = Duration::from_millis(20);
 /// What a probe has to say.
 pub enum Word {
     /// To be told as an event.
-    Event { reason: &'static str, message: String },
+    Event {
+        reason: &'static str,
+        message: String,
+    },
     Verdict(bool),
 }
 
@@ -34,8 +37,10 @@ pub async fn run<F>(
     F: Future<Output = ()>,
 {
     let probe = &wanted.probe;
-    let seconds = |value: Option<i32>, default| Duration::from_secs(value.and_then(|v| u64::try_from(v).ok()).unwrap_or(default));
-    let (period, timeout) = (seconds(probe.period_seconds, 10).max(Duration::from_secs(1)), seconds(probe.timeout_seconds, 1));
+    let seconds =
+        |value: Option<i32>, default| Duration::from_secs(value.and_then(|v| u64::try_from(v).ok()).unwrap_or(default));
+    let (period, timeout) =
+        (seconds(probe.period_seconds, 10).max(Duration::from_secs(1)), seconds(probe.timeout_seconds, 1));
     let timeout = timeout.max(Duration::from_secs(1));
     wait_initially(&wanted, clock.now()).await;
     let mut tally = Tally::new(probe.success_threshold, probe.failure_threshold);
@@ -85,7 +90,9 @@ fn event(kind: ProbeKind, outcome: &Outcome) -> Option<Word> {
         Outcome::Success => return None,
         Outcome::Warning(text) => ("ProbeWarning", format!("{kind:?} probe warning: {text}")),
         Outcome::Failure(text) => ("Unhealthy", format!("{kind:?} probe failed: {text}")),
-        Outcome::Errored(text) => ("Unhealthy", format!("{kind:?} probe errored and resulted in unknown state: {text}")),
+        Outcome::Errored(text) => {
+            ("Unhealthy", format!("{kind:?} probe errored and resulted in unknown state: {text}"))
+        }
     };
     Some(Word::Event { reason, message })
 }

@@ -25,7 +25,9 @@ pub fn serve(server: &Server, pod: &Handle, name: &str, query: &str) -> Answer {
     let ended = async move {
         let runs = |state: &std::sync::Arc<PodState>| {
             let container = state.container(&name);
-            container.and_then(Container::instance).is_some_and(|instance| instance.id.ends_with(&format!("_{attempt}")))
+            container
+                .and_then(Container::instance)
+                .is_some_and(|instance| instance.id.ends_with(&format!("_{attempt}")))
         };
         // An error means that the pod's task has ended, and its containers with it.
         let _ = states.wait_for(|state| !runs(state)).await;
@@ -68,7 +70,11 @@ fn attempt(state: &PodState, container: &Container, previous: bool) -> Result<u3
     let latest = container.next_attempt.checked_sub(1);
     if previous {
         // While it waits for its next run the last one is the previous one, as its status shows it.
-        let found = if matches!(container.run, Run::Waiting(_)) { latest } else { latest.and_then(|latest| latest.checked_sub(1)) };
+        let found = if matches!(container.run, Run::Waiting(_)) {
+            latest
+        } else {
+            latest.and_then(|latest| latest.checked_sub(1))
+        };
         return found.ok_or_else(|| {
             Refusal::bad(format!("previous terminated container \"{name}\" in pod \"{}\" not found", state.name()))
         });

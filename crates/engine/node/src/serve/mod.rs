@@ -81,7 +81,9 @@ fn streamed(pieces: mpsc::Receiver<io::Result<Bytes>>) -> Response<Body> {
     response
 }
 
-fn tokio_stream(pieces: mpsc::Receiver<io::Result<Bytes>>) -> impl futures::Stream<Item = io::Result<Bytes>> + Send + Sync {
+fn tokio_stream(
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+) -> impl futures::Stream<Item = io::Result<Bytes>> + Send + Sync {
     futures::stream::unfold(pieces, async |mut pieces| pieces.recv().await.map(|piece| (piece, pieces)))
 }
 
@@ -176,6 +178,9 @@ fn running_id(state: &PodState, name: &str) -> Result<String, Refusal> {
     let container = container(state, name)?;
     container.instance().map(|instance| instance.id.clone()).ok_or_else(|| {
         let pod = format!("{}_{}", state.name(), state.namespace());
-        Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("unable to upgrade connection: container not found (\"{name}\") in pod {pod}"))
+        Refusal(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("unable to upgrade connection: container not found (\"{name}\") in pod {pod}"),
+        )
     })
 }

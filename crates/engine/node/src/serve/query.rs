@@ -68,7 +68,8 @@ mod tests {
 
     #[test]
     fn queries() {
-        let query = Query::parse("command=sh&command=-c&command=echo%20%22a+b%22%3B%zz&stdin=1&tty=false&tailLines=x&empty");
+        let query =
+            Query::parse("command=sh&command=-c&command=echo%20%22a+b%22%3B%zz&stdin=1&tty=false&tailLines=x&empty");
         assert_eq!(query.all("command").collect::<Vec<_>>(), ["sh", "-c", "echo \"a b\";%zz"]);
         assert!(query.is("stdin") && query.is("empty") && !query.is("tty") && !query.is("absent"));
         assert_eq!(query.number("tailLines"), Err("invalid value for tailLines: \"x\"".to_owned()));

@@ -79,7 +79,8 @@ pub async fn summary(server: &Server) -> http::Response<Body> {
     let collected = collect(server).await;
     let total = collected.iter().fold(Usage::default(), |sum, pod| add(sum, pod.whole));
     let pods: Vec<_> = collected.iter().map(|pod| pod_summary(pod, &now)).collect();
-    let node = json!({ "nodeName": server.context.node.name, "cpu": cpu(&total, &now), "memory": memory(&total, &now) });
+    let node =
+        json!({ "nodeName": server.context.node.name, "cpu": cpu(&total, &now), "memory": memory(&total, &now) });
     json_body(&json!({ "node": node, "pods": pods }))
 }
 
@@ -125,10 +126,15 @@ pub async fn cadvisor(server: &Server) -> http::Response<Body> {
         for pod in &pods {
             let of_pod = format!("namespace=\"{}\",pod=\"{}\"", pod.state.namespace(), pod.state.name());
             for container in &pod.containers {
-                let own = format!("container=\"{}\",id=\"{}\",image=\"{}\"", container.name, container.id, container.image);
+                let own =
+                    format!("container=\"{}\",id=\"{}\",image=\"{}\"", container.name, container.id, container.image);
                 out += &format!("{name}{{{own},{of_pod}}} {}\n", read(&container.usage));
             }
-            out += &format!("{name}{{container=\"\",id=\"{}\",image=\"\",{of_pod}}} {}\n", pod.state.uid(), read(&pod.whole));
+            out += &format!(
+                "{name}{{container=\"\",id=\"{}\",image=\"\",{of_pod}}} {}\n",
+                pod.state.uid(),
+                read(&pod.whole)
+            );
         }
     }
     whole(StatusCode::OK, METRICS, out)

@@ -8,7 +8,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use crate::rig::{PATIENCE, Rig};
 
 /// SPDY instead of WebSockets.
-const SPDY: &[(&str, &str)] = &[("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false"), ("KUBECTL_PORT_FORWARD_WEBSOCKETS", "false")];
+const SPDY: &[(&str, &str)] =
+    &[("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false"), ("KUBECTL_PORT_FORWARD_WEBSOCKETS", "false")];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exec_logs_and_port_forward_over_both_protocols() {
@@ -54,7 +55,8 @@ async fn typed(rig: &Rig, environment: &[(&str, &str)], text: &str) -> String {
 async fn forwarded(rig: &Rig, environment: &[(&str, &str)]) -> String {
     let mut kubectl = command(rig, environment, &["port-forward", "pod/web", ":8080"]).spawn().expect("kubectl runs");
     let mut lines = BufReader::new(kubectl.stdout.take().expect("piped")).lines();
-    let first = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("in time").expect("readable").expect("a line");
+    let first =
+        tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("in time").expect("readable").expect("a line");
     let port = first.split(':').nth(1).and_then(|rest| rest.split(' ').next()).expect("a port").to_owned();
     let mut stream = tokio::net::TcpStream::connect(format!("127.0.0.1:{port}")).await.expect("forwarded");
     stream.write_all(b"GET / HTTP/1.1\r\nhost: pod\r\nconnection: close\r\n\r\n").await.expect("open");

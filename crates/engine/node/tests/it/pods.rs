@@ -23,7 +23,8 @@ async fn a_pod_serves_comes_back_after_a_crash_and_goes() {
 
     let pid = rig.pid("web").await;
     let killed = Instant::now();
-    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).expect("a pid"), rustix::process::Signal::KILL).expect("killed");
+    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).expect("a pid"), rustix::process::Signal::KILL)
+        .expect("killed");
     let again = async {
         // The dead one may still answer for a moment.
         while rig.pid_now("web").await.is_none_or(|now| now == pid) || rig.fetch(&ip, 8080).await.is_err() {
@@ -32,7 +33,8 @@ async fn a_pod_serves_comes_back_after_a_crash_and_goes() {
     };
     tokio::time::timeout(crate::rig::PATIENCE, again).await.expect("it serves again");
     println!("crash to serving: {:?}", killed.elapsed());
-    let status = rig.until("web", |s| s["containerStatuses"][0]["restartCount"] == 1 && condition(s, "Ready") == "True").await;
+    let status =
+        rig.until("web", |s| s["containerStatuses"][0]["restartCount"] == 1 && condition(s, "Ready") == "True").await;
     assert_eq!(status["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 137);
     assert_eq!(status["podIP"], ip.as_str());
     rig.finish().await;
@@ -42,7 +44,8 @@ async fn a_pod_serves_comes_back_after_a_crash_and_goes() {
 async fn volumes_and_environment_are_as_asked() {
     let rig = Rig::new().await;
     let config: core::ConfigMap =
-        serde_json::from_value(json!({ "metadata": { "name": "config" }, "data": { "color": "blue" } })).expect("a ConfigMap");
+        serde_json::from_value(json!({ "metadata": { "name": "config" }, "data": { "color": "blue" } }))
+            .expect("a ConfigMap");
     let maps: Api<core::ConfigMap> = Api::default_namespaced(rig.client.clone());
     maps.create(&PostParams::default(), &config).await.expect("created");
     let container = json!({
@@ -73,9 +76,7 @@ async fn volumes_and_environment_are_as_asked() {
 
     let patch = json!({ "data": { "color": "green" } });
     maps.patch("config", &Default::default(), &kube::api::Patch::Merge(patch)).await.expect("patched");
-    let followed = async {
-        while show("/config/color").await != "green" {}
-    };
+    let followed = async { while show("/config/color").await != "green" {} };
     tokio::time::timeout(crate::rig::PATIENCE, followed).await.expect("the volume follows");
     rig.finish().await;
 }
@@ -86,7 +87,12 @@ async fn ends_are_told_as_they_were() {
     let never = json!({ "restartPolicy": "Never" });
     rig.run("well", json!({ "args": ["say-and-exit", "words", "0"] }), never.clone()).await;
     rig.run("badly", json!({ "args": ["say-and-exit", "words", "3"] }), never.clone()).await;
-    rig.run("hungry", json!({ "args": ["eat", "200"], "resources": { "limits": { "memory": "32Mi" } } }), never.clone()).await;
+    rig.run(
+        "hungry",
+        json!({ "args": ["eat", "200"], "resources": { "limits": { "memory": "32Mi" } } }),
+        never.clone(),
+    )
+    .await;
     rig.run("absent", json!({ "command": ["/no/such"] }), never).await;
     let end = async |name: &str| {
         let status = rig.until(name, |s| s["phase"] == "Succeeded" || s["phase"] == "Failed").await;
@@ -113,6 +119,9 @@ async fn probes_watch_over_readiness_and_life() {
     let status = rig.until("web", |s| s["containerStatuses"][0]["restartCount"] == 1).await;
     assert_eq!(status["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 143);
     let events = rig.events().await;
-    assert!(events.contains(&"Killing: Container a failed liveness probe, will be restarted".to_owned()), "{events:#?}");
+    assert!(
+        events.contains(&"Killing: Container a failed liveness probe, will be restarted".to_owned()),
+        "{events:#?}"
+    );
     rig.finish().await;
 }

@@ -73,7 +73,18 @@ fn tool() -> &'static [u8] {
         let output = directory.path().join("tool");
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/tool.rs");
         let compiled = Command::new("rustc")
-            .args(["--edition", "2024", "-C", "target-feature=+crt-static", "-C", "opt-level=1", "-C", "strip=symbols", source, "-o"])
+            .args([
+                "--edition",
+                "2024",
+                "-C",
+                "target-feature=+crt-static",
+                "-C",
+                "opt-level=1",
+                "-C",
+                "strip=symbols",
+                source,
+                "-o",
+            ])
             .arg(&output)
             .output()
             .expect("rustc runs");
@@ -161,11 +172,13 @@ impl Rig {
         fs::create_dir_all(data_dir.join("run")).expect("writable");
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let cgroup = format!("/coracle-test-node-{}-{number}", std::process::id());
-        let server = Server::start(Store::in_memory(), api_options(data_dir.join("run/node.sock"))).await.expect("it starts");
+        let server =
+            Server::start(Store::in_memory(), api_options(data_dir.join("run/node.sock"))).await.expect("it starts");
         let client = Client::new(server.client_service(User::engine()), "default");
         let kubeconfig = listen(&server, directory.path()).await;
         let accounts: Api<core::ServiceAccount> = Api::default_namespaced(client.clone());
-        let account: core::ServiceAccount = serde_json::from_value(json!({ "metadata": { "name": "default" } })).expect("an account");
+        let account: core::ServiceAccount =
+            serde_json::from_value(json!({ "metadata": { "name": "default" } })).expect("an account");
         accounts.create(&PostParams::default(), &account).await.expect("created");
         let mut rig = Self { client, server, data_dir, kubeconfig, cgroup, parts: None, directory };
         rig.start_engine().await;
@@ -261,7 +274,11 @@ impl Rig {
     pub async fn events(&self) -> Vec<String> {
         let api: Api<core::Event> = Api::default_namespaced(self.client.clone());
         let events = api.list(&Default::default()).await.expect("events");
-        events.items.into_iter().map(|e| format!("{}: {}", e.reason.unwrap_or_default(), e.message.unwrap_or_default())).collect()
+        events
+            .items
+            .into_iter()
+            .map(|e| format!("{}: {}", e.reason.unwrap_or_default(), e.message.unwrap_or_default()))
+            .collect()
     }
 
     /// Runs kubectl; what it printed.
@@ -321,9 +338,15 @@ impl Rig {
             let name = pod.metadata.name.expect("a name");
             self.delete(&name).await;
         }
-        assert_eq!(fs::read_dir(self.data_dir.join("pods")).map_or(0, Iterator::count), 0, "directories of pods are left");
+        assert_eq!(
+            fs::read_dir(self.data_dir.join("pods")).map_or(0, Iterator::count),
+            0,
+            "directories of pods are left"
+        );
         let parts = self.parts.take().expect("started");
-        assert!(parts.runtime.list().is_empty() && parts.runtime.sandboxes().is_empty() && parts.network.list().is_empty());
+        assert!(
+            parts.runtime.list().is_empty() && parts.runtime.sandboxes().is_empty() && parts.network.list().is_empty()
+        );
         let runtime = parts.runtime.clone();
         drop(parts);
         tokio::time::timeout(PATIENCE, runtime.purge()).await.expect("in time").expect("purged");

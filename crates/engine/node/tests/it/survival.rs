@@ -15,11 +15,16 @@ async fn another_engine_takes_over_what_runs_and_clears_up_what_is_gone() {
     let before = rig.until_ready("stays").await;
     rig.stop_engine();
     rig.pods().delete("goes", &kube::api::DeleteParams::default().grace_period(0)).await.expect("there");
-    rustix::process::kill_process(rustix::process::Pid::from_raw(crashing).expect("a pid"), rustix::process::Signal::KILL)
-        .expect("killed");
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(crashing).expect("a pid"),
+        rustix::process::Signal::KILL,
+    )
+    .expect("killed");
     rig.start_engine().await;
 
-    let crashed = rig.until("crashes", |s| s["containerStatuses"][0]["restartCount"] == 1 && condition(s, "Ready") == "True").await;
+    let crashed = rig
+        .until("crashes", |s| s["containerStatuses"][0]["restartCount"] == 1 && condition(s, "Ready") == "True")
+        .await;
     assert_eq!(crashed["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 137);
     assert_eq!(rig.pid("stays").await, pid);
     let after = rig.until_ready("stays").await;

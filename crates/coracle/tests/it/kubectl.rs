@@ -1,0 +1,161 @@
+//! An unmodified kubectl at work.
+
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context, ensure};
+use coracle_harness::{Engine, wait_until};
+
+/// kubectl pointed at one engine; `None`, with a word, where this machine has none.
+struct Kubectl<'a> {
+    engine: &'a Engine,
+    program: std::ffi::OsString,
+}
+
+impl<'a> Kubectl<'a> {
+    fn find(engine: &'a Engine) -> Option<Self> {
+        let program = std::env::var_os("CORACLE_TEST_KUBECTL").unwrap_or_else(|| "kubectl".into());
+        let found =
+            Command::new(&program).args(["version", "--client"]).output().is_ok_and(|output| output.status.success());
+        if !found {
+            eprintln!("left out: no kubectl on this machine (CORACLE_TEST_KUBECTL names one)");
+        }
+        found.then_some(Self { engine, program })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(arguments)
+            .env("KUBECONFIG", self.engine.kubeconfig())
+            .env("HOME", self.engine.dir())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// What it printed; an error carries what it complained of.
+    fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let output = self.try_run(arguments)?;
+        ensure!(
+            output.status.success(),
+            "kubectl {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn try_run(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        self.command(arguments).output().context("starting kubectl")
+    }
+}
+
+fn says(output: &str, words: &[&str]) {
+    for word in words {
+        assert!(output.contains(word), "{word:?} is not in:\n{output}");
+    }
+}
+
+#[test]
+fn a_session_of_everyday_commands() -> anyhow::Result<()> {
+    if !Engine::is_possible() {
+        return Ok(());
+    }
+    let engine = Engine::start(super::binary())?;
+    let Some(kubectl) = Kubectl::find(&engine) else { return Ok(()) };
+    let repository = super::hello_repository()?;
+    let (pushed, said) = super::push(&engine, &repository, "shop", "main")?;
+    assert!(pushed, "{said}");
+    let shop = |arguments: &[&str]| kubectl.run(&[&["--namespace=shop"], arguments].concat());
+
+    says(&kubectl.run(&["get", "nodes"])?, &["Ready"]);
+    says(&kubectl.run(&["api-resources"])?, &["deployments", "deploy", "applications"]);
+    says(&kubectl.run(&["explain", "deployment.spec.strategy"])?, &["RollingUpdate"]);
+    says(&kubectl.run(&["auth", "can-i", "delete", "pods"])?, &["yes"]);
+    let denied = kubectl.try_run(&["auth", "can-i", "delete", "pods", "--as=system:serviceaccount:shop:default"])?;
+    says(&String::from_utf8_lossy(&denied.stdout), &["no"]);
+    says(
+        &shop(&["get", "deployments,replicasets,pods,services,endpointslices,ingresses", "--output=wide"])?,
+        &["3/3", "ClusterIP"],
+    );
+    says(&shop(&["describe", "deployment", "shop"])?, &["ScalingReplicaSet", "RollingUpdateStrategy"]);
+    let pod = shop(&["get", "pods", "--output=jsonpath={.items[0].metadata.name}"])?;
+    says(&shop(&["describe", "pod", &pod])?, &["Started", "Successfully assigned"]);
+    says(&shop(&["logs", &pod])?, &["ready"]);
+
+    shop(&["scale", "deployment/shop", "--replicas=2"])?;
+    shop(&["wait", "--for=jsonpath={.status.readyReplicas}=3", "deployment/shop", "--timeout=30s"])?;
+    says(&shop(&["rollout", "status", "deployment/shop", "--timeout=30s"])?, &["successfully rolled out"]);
+    Ok(())
+}
+
+#[test]
+fn objects_are_applied_changed_and_deleted() -> anyhow::Result<()> {
+    if !Engine::is_possible() {
+        return Ok(());
+    }
+    let engine = Engine::start(super::binary())?;
+    let Some(kubectl) = Kubectl::find(&engine) else { return Ok(()) };
+    let manifest = engine.dir().join("map.yaml");
+    let write = |value: &str| {
+        std::fs::write(
+            &manifest,
+            format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: map\ndata:\n  key: {value}\n"),
+        )
+    };
+    let file = manifest.to_str().context("a path")?;
+    write("one")?;
+    says(&kubectl.run(&["apply", "--filename", file])?, &["configmap/map created"]);
+    says(&kubectl.run(&["apply", "--filename", file])?, &["configmap/map unchanged"]);
+    write("two")?;
+    let difference = kubectl.try_run(&["diff", "--filename", file])?;
+    assert_eq!(difference.status.code(), Some(1));
+    says(&String::from_utf8_lossy(&difference.stdout), &["-  key: one", "+  key: two"]);
+    says(
+        &kubectl.run(&["apply", "--server-side", "--force-conflicts", "--filename", file])?,
+        &["configmap/map serverside-applied"],
+    );
+    says(&kubectl.run(&["get", "configmap", "map", "--output=jsonpath={.data.key}"])?, &["two"]);
+    let edit = kubectl.command(&["edit", "configmap", "map"]).env("KUBE_EDITOR", "sed -i s/two/three/").output()?;
+    assert!(edit.status.success(), "{}", String::from_utf8_lossy(&edit.stderr));
+    says(&kubectl.run(&["get", "configmap", "map", "--output=jsonpath={.data.key}"])?, &["three"]);
+    says(&kubectl.run(&["delete", "--filename", file])?, &["configmap \"map\" deleted"]);
+    let gone = kubectl.try_run(&["get", "configmap", "map"])?;
+    says(&String::from_utf8_lossy(&gone.stderr), &["configmaps \"map\" not found"]);
+    Ok(())
+}
+
+#[test]
+fn connections_into_a_pod() -> anyhow::Result<()> {
+    if !Engine::is_possible() {
+        return Ok(());
+    }
+    let engine = Engine::start(super::binary())?;
+    let Some(kubectl) = Kubectl::find(&engine) else { return Ok(()) };
+    let repository = super::hello_repository()?;
+    let (pushed, said) = super::push(&engine, &repository, "shop", "main")?;
+    assert!(pushed, "{said}");
+    let pod = kubectl.run(&["--namespace=shop", "get", "pods", "--output=jsonpath={.items[0].metadata.name}"])?;
+
+    let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let forward = format!("{}:8080", free.port());
+    let mut forwarding =
+        kubectl.command(&["--namespace=shop", "port-forward", &pod, &forward]).stdout(Stdio::null()).spawn()?;
+    let forwarded = wait_until("the forwarded port answers", || {
+        use std::io::{Read, Write};
+        let mut answer = String::new();
+        std::net::TcpStream::connect(free).is_ok_and(|mut stream| {
+            stream.write_all(b"GET /api HTTP/1.1\r\nConnection: close\r\n\r\n").is_ok()
+                && stream.read_to_string(&mut answer).is_ok()
+                && answer.contains(&pod)
+        })
+    });
+    forwarding.kill()?;
+    forwarding.wait()?;
+    forwarded?;
+
+    let version = kubectl.run(&["--namespace=shop", "exec", &pod, "--", "/hello", "version"])?;
+    assert_eq!(version.trim(), "1");
+    let missing = kubectl.try_run(&["--namespace=shop", "exec", &pod, "--", "/nothing"])?;
+    assert!(!missing.status.success());
+    Ok(())
+}
