@@ -253,11 +253,11 @@ mod tests {
         check(
             json!({ "name": "a" }),
             expect![[r#"
-            u1_a_2 in pods/u1/a
-            ["/entry", "serve"] ["PATH=/bin", "A=own", "HOSTNAME=web"]
-            cwd /srv oom 1000 stop SIGQUIT
-            Resources { cpu_shares: Some(2), cpu_quota_us: None, memory_limit_bytes: None, pids_limit: None }
-        "#]],
+                u1_a_2 in pods/u1/a_2
+                ["/entry", "serve"] ["PATH=/bin", "A=own", "HOSTNAME=web"]
+                cwd /srv oom 1000 stop SIGQUIT
+                Resources { cpu_shares: Some(2), cpu_quota_us: None, memory_limit_bytes: None, pids_limit: None }
+            "#]],
         );
     }
 
@@ -268,7 +268,7 @@ mod tests {
                 "lifecycle": { "stopSignal": "SIGUSR1" },
                 "resources": { "limits": { "cpu": "500m", "memory": "64Mi" } } }),
             expect![[r#"
-                u1_a_2 in pods/u1/a
+                u1_a_2 in pods/u1/a_2
                 ["/run", "own", "$(NONE)", "$(A)"] ["PATH=/bin", "A=own", "HOSTNAME=web"]
                 cwd /w oom -997 stop SIGUSR1
                 Resources { cpu_shares: Some(512), cpu_quota_us: Some(50000), memory_limit_bytes: Some(67108864), pids_limit: None }
@@ -277,11 +277,11 @@ mod tests {
         check(
             json!({ "name": "a", "args": ["x"], "resources": { "requests": { "cpu": "2" } } }),
             expect![[r#"
-            u1_a_2 in pods/u1/a
-            ["/entry", "x"] ["PATH=/bin", "A=own", "HOSTNAME=web"]
-            cwd /srv oom 999 stop SIGQUIT
-            Resources { cpu_shares: Some(2048), cpu_quota_us: None, memory_limit_bytes: None, pids_limit: None }
-        "#]],
+                u1_a_2 in pods/u1/a_2
+                ["/entry", "x"] ["PATH=/bin", "A=own", "HOSTNAME=web"]
+                cwd /srv oom 999 stop SIGQUIT
+                Resources { cpu_shares: Some(2048), cpu_quota_us: None, memory_limit_bytes: None, pids_limit: None }
+            "#]],
         );
     }
 }

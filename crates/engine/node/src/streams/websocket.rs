@@ -1,5 +1,5 @@
 //! The `v4.channel.k8s.io` and `v5.channel.k8s.io` protocols: every binary message begins with the number of its channel.
-//! Version 5 adds one thing: a message on channel 255 says which channel the sender has finished.
+//! Version 5 adds one thing: with a message on channel 255 the client says which channel it has finished.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -11,12 +11,15 @@ use tokio::{
 };
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{self, Message, protocol::Role},
+    tungstenite::{
+        self, Message, Utf8Bytes,
+        protocol::{CloseFrame, Role, frame::coding::CloseCode},
+    },
 };
 
 use super::StreamError;
 
-/// The channel on which version 5 names a finished channel.
+/// The channel on which a client of version 5 names a channel it has finished; servers never use it.
 const CLOSE_CHANNEL: u8 = 255;
 /// Messages held for a channel nobody reads; more than that holds up the connection.
 const CHANNEL_QUEUE_MESSAGES: usize = 32;
@@ -63,7 +66,6 @@ type Outbound = Arc<Mutex<SplitSink<WebSocketStream<BoxTransport>, Message>>>;
 #[derive(Clone)]
 pub struct ChannelWriter {
     channel: u8,
-    version: Version,
     outbound: Outbound,
 }
 
@@ -74,14 +76,6 @@ impl ChannelWriter {
         message.put_u8(self.channel);
         message.put_slice(bytes);
         send(&self.outbound, message.freeze()).await
-    }
-
-    /// Says that no more bytes follow; version 4 has no word for it.
-    pub async fn finish(&self) -> Result<(), StreamError> {
-        match self.version {
-            Version::V4 => Ok(()),
-            Version::V5 => send(&self.outbound, Bytes::copy_from_slice(&[CLOSE_CHANNEL, self.channel])).await,
-        }
     }
 }
 
@@ -98,7 +92,6 @@ fn into_stream_error(error: tungstenite::Error) -> StreamError {
 
 /// A WebSocket whose messages are sorted by channel.
 pub struct Channels {
-    version: Version,
     outbound: Outbound,
     queues: HashMap<u8, mpsc::Receiver<Bytes>>,
 }
@@ -126,7 +119,7 @@ impl Channels {
                 dispatch(&mut senders, meaning(version, payload)).await;
             }
         });
-        Self { version, outbound: Arc::new(Mutex::new(outbound)), queues }
+        Self { outbound: Arc::new(Mutex::new(outbound)), queues }
     }
 
     /// The bytes of a channel; each can be taken once.
@@ -136,13 +129,18 @@ impl Channels {
 
     /// A channel towards the client.
     pub fn writer(&self, channel: u8) -> ChannelWriter {
-        ChannelWriter { channel, version: self.version, outbound: self.outbound.clone() }
+        ChannelWriter { channel, outbound: self.outbound.clone() }
     }
 
     /// Ends the connection in good order.
     pub async fn close(&self) {
-        // The peer may be gone already, which is what this asks for.
-        let _ = self.outbound.lock().await.close().await;
+        // Without a code clients take the end for an accident.
+        let frame = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() };
+        let mut outbound = self.outbound.lock().await;
+        if outbound.send(Message::Close(Some(frame))).await.is_ok() {
+            // The peer may be gone already, which is what this asks for.
+            let _ = outbound.close().await;
+        }
     }
 }
 
@@ -199,13 +197,15 @@ mod tests {
 
         let stdout = channels.writer(1);
         stdout.send(b"out").await.expect("open");
-        stdout.finish().await.expect("open");
         channels.close().await;
         drop((stdout, channels));
         let mut seen = Vec::new();
         while let Some(Ok(message)) = client.next().await {
-            seen.push(message.into_data());
+            seen.push(match message {
+                Message::Close(frame) => format!("closed with {:?}", frame.map(|frame| u16::from(frame.code))),
+                message => format!("{:?}", message.into_data()),
+            });
         }
-        assert_eq!(seen[..2], [Bytes::from_static(b"\x01out"), Bytes::from_static(b"\xff\x01")]);
+        assert_eq!(seen, ["b\"\\x01out\"", "closed with Some(1000)"]);
     }
 }

@@ -33,6 +33,23 @@ async fn exec_logs_and_port_forward_over_both_protocols() {
     rig.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn attach_joins_the_main_process() {
+    let rig = Rig::new().await;
+    rig.run("cat", json!({ "args": ["cat"], "stdin": true, "stdinOnce": true }), json!({ "restartPolicy": "Never" }))
+        .await;
+    rig.until_ready("cat").await;
+    let mut kubectl = command(&rig, &[], &["attach", "-i", "cat"]).spawn().expect("kubectl runs");
+    let mut stdin = kubectl.stdin.take().expect("piped");
+    stdin.write_all(b"typed in").await.expect("open");
+    drop(stdin);
+    let output = tokio::time::timeout(PATIENCE, kubectl.wait_with_output()).await.expect("in time").expect("it ends");
+    assert_eq!(String::from_utf8(output.stdout).expect("text"), "typed in");
+    let status = rig.until("cat", |s| s["phase"] == "Succeeded").await;
+    assert_eq!(status["containerStatuses"][0]["state"]["terminated"]["exitCode"], 0);
+    rig.finish().await;
+}
+
 fn command(rig: &Rig, environment: &[(&str, &str)], args: &[&str]) -> tokio::process::Command {
     let mut command = tokio::process::Command::new("kubectl");
     command.env("KUBECONFIG", &rig.kubeconfig).envs(environment.iter().copied()).args(args).kill_on_drop(true);

@@ -117,11 +117,58 @@ async fn probes_watch_over_readiness_and_life() {
     });
     rig.run("web", container, json!({})).await;
     let status = rig.until("web", |s| s["containerStatuses"][0]["restartCount"] == 1).await;
-    assert_eq!(status["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 143);
+    // The first process of a container gets no signal it has no handler for, but the last.
+    assert_eq!(status["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 137);
     let events = rig.events().await;
     assert!(
         events.contains(&"Killing: Container a failed liveness probe, will be restarted".to_owned()),
         "{events:#?}"
     );
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn init_containers_share_volumes_and_the_account_has_a_token() {
+    let rig = Rig::new().await;
+    let maps: Api<core::ConfigMap> = Api::default_namespaced(rig.client.clone());
+    let authority = json!({ "metadata": { "name": "kube-root-ca.crt" }, "data": { "ca.crt": "authority" } });
+    let authority: core::ConfigMap = serde_json::from_value(authority).expect("a ConfigMap");
+    // The pod is there before what it needs is.
+    let extra = json!({
+        "automountServiceAccountToken": true,
+        "initContainers": [{ "name": "i", "image": "localhost/tool:1", "imagePullPolicy": "Never", "args": ["say-and-exit", "first", "0"] }],
+    });
+    rig.run("web", json!({ "args": ["serve", "8080"] }), extra).await;
+    rig.until("web", |s| s["initContainerStatuses"][0]["state"]["waiting"]["reason"] == "PodInitializing").await;
+    maps.create(&PostParams::default(), &authority).await.expect("created");
+    let status = rig.until_ready("web").await;
+    assert_eq!(status["initContainerStatuses"][0]["state"]["terminated"]["reason"], "Completed");
+    assert_eq!(condition(&status, "Initialized"), "True");
+
+    let show = async |name: &str| {
+        let path = format!("/var/run/secrets/kubernetes.io/serviceaccount/{name}");
+        rig.kubectl(&["exec", "web", "--", "/bin/tool", "show", &path], &[]).await.1
+    };
+    assert_eq!(show("ca.crt").await, "authority");
+    assert_eq!(show("namespace").await, "default");
+    assert_eq!(show("token").await.split('.').count(), 3);
+    assert_eq!(rig.kubectl(&["logs", "web", "-c", "i"], &[]).await.1, "first\n");
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_start_soon_after_they_are_asked_for() {
+    let rig = Rig::new().await;
+    let mut times = Vec::new();
+    for number in 0..10 {
+        let name = format!("web-{number}");
+        let asked = Instant::now();
+        rig.run(&name, json!({ "args": ["serve", "8080"] }), json!({})).await;
+        rig.until_ready(&name).await;
+        times.push(asked.elapsed());
+    }
+    times.sort();
+    println!("pod start: median {:?}, longest {:?}", times[times.len() / 2], times[times.len() - 1]);
+    assert!(times[times.len() / 2] < Duration::from_secs(5), "{times:?}");
     rig.finish().await;
 }
