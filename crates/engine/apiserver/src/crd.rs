@@ -5,15 +5,16 @@
 //! definitions, after a restart too.
 
 pub mod cleanup;
+mod known;
 mod names;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use coracle_schema::{Kind, Type};
-use coracle_store::{Change, CommitError, Expect, Record};
+use coracle_store::{Change, CommitError, Expect};
 use serde_json::Value;
 
-use crate::{object, registry::Resource, server::Server};
+use crate::{object, server::Server};
+use known::{Definition, Known};
 
 /// Where the definitions lie.
 pub const PREFIX: &str = "/apiextensions.k8s.io/customresourcedefinitions/";
@@ -22,17 +23,18 @@ const RETRY: Duration = Duration::from_millis(200);
 /// Serves what is defined so far, then follows changes.
 pub async fn start(server: &Server) {
     let mut seen = server.store.revision();
-    sync(server).await;
+    let mut known = Known::default();
+    sync(server, &mut known).await;
     let server = server.clone();
     coracle_tasks::spawn("custom-resource-definitions", async move {
         loop {
             let Ok(mut watcher) = server.store.watch(PREFIX, seen) else {
                 seen = server.store.revision();
-                sync(&server).await;
+                sync(&server, &mut known).await;
                 continue;
             };
             loop {
-                let unfinished = sync(&server).await;
+                let unfinished = sync(&server, &mut known).await;
                 tokio::select! {
                     () = server.shutdown.cancelled() => return,
                     events = watcher.next() => match events {
@@ -48,35 +50,35 @@ pub async fn start(server: &Server) {
 }
 
 /// Brings everything in line with the definitions; whether some of it has to wait.
-async fn sync(server: &Server) -> bool {
-    let snapshot = server.store.snapshot();
-    let mut definitions: Vec<(Arc<Record>, Value)> =
-        snapshot.list(PREFIX).filter_map(|record| Some((record.clone(), object::decode(record).ok()?))).collect();
+async fn sync(server: &Server, known: &mut Known) -> bool {
+    known.refresh(&server.store.snapshot());
+    let mut definitions: Vec<&Definition> = known.all().collect();
     // Names go to those who have them already, then to who came first.
-    definitions.sort_by_key(|(_, definition)| {
-        (!is_true(definition, "Established"), object::meta_text(definition, "creationTimestamp").to_owned())
+    definitions.sort_by_key(|definition| {
+        let outline = &definition.outline;
+        (!is_true(outline, "Established"), object::meta_text(outline, "creationTimestamp").to_owned())
     });
     let mut taken = names::Taken::default();
-    let mut served = Vec::new();
-    let mut changed = Vec::new();
-    let mut leaving = Vec::new();
-    for (record, definition) in definitions {
-        let conflict = taken.claim(&definition, |group| server.registry.is_built_in_group(group));
-        let status = names::status(&definition, conflict.as_ref(), &object::time(server.clock.now()));
-        if conflict.is_none() || is_true(&definition, "Established") {
-            served.extend(resources(&definition, record.revision()));
+    let (mut served, mut changed, mut leaving) = (Vec::new(), Vec::new(), Vec::new());
+    for definition in definitions {
+        let outline = &definition.outline;
+        let conflict = taken.claim(outline, |group| server.registry.is_built_in_group(group));
+        let status = names::status(outline, conflict.as_ref(), &object::time(server.clock.now()));
+        if conflict.is_none() || is_true(outline, "Established") {
+            served.extend(definition.resources.iter().cloned());
         }
-        if object::is_deleting(&definition) {
-            leaving.push(definition.clone());
+        if object::is_deleting(outline) {
+            leaving.push(outline.clone());
         }
-        if status != definition["status"] {
-            changed.push((record, definition, status));
+        if status != outline["status"] {
+            changed.push((definition.record.clone(), status));
         }
     }
     // Served first, announced after: who waits for Established finds it served.
     server.registry.replace_custom(served);
     let mut unfinished = false;
-    for (record, mut definition, status) in changed {
+    for (record, status) in changed {
+        let Ok(mut definition) = object::decode(&record) else { continue };
         definition["status"] = status;
         let meta = object::meta(&definition, &[]);
         let change = Change::put(record.key(), Expect::Revision(record.revision()), meta, object::encode(&definition));
@@ -94,32 +96,4 @@ async fn sync(server: &Server) -> bool {
 fn is_true(definition: &Value, kind: &str) -> bool {
     let conditions = definition["status"]["conditions"].as_array().into_iter().flatten();
     conditions.into_iter().any(|condition| condition["type"] == kind && condition["status"] == "True")
-}
-
-/// The served versions of a definition.
-fn resources(definition: &Value, revision: u64) -> Vec<Arc<Resource>> {
-    let Ok(versions) = Kind::from_crd(definition) else { return Vec::new() };
-    let storage = versions.iter().find(|version| version.storage).map(|version| version.kind.version.to_string());
-    let Some(storage) = storage else { return Vec::new() };
-    let terminating = object::is_deleting(definition);
-    versions
-        .into_iter()
-        .filter(|version| version.served)
-        .map(|version| {
-            let facts = version.kind.custom.clone().unwrap_or_default();
-            let selectable =
-                facts.selectable_fields.iter().map(|path| path.trim_start_matches('.').to_owned()).collect();
-            let mut resource = Resource::custom(version.kind, &storage, selectable, facts.deprecation_warning);
-            resource.terminating = terminating;
-            resource.complete_since = if has_defaults(resource.kind.schema.root()) { revision } else { 0 };
-            Arc::new(resource)
-        })
-        .collect()
-}
-
-fn has_defaults(of: Type<'_>) -> bool {
-    of.fields()
-        .filter(|field| field.name() != "metadata")
-        .any(|field| field.default_text().is_some() || has_defaults(field.value()))
-        || of.element().is_some_and(has_defaults)
 }

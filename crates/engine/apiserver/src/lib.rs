@@ -11,28 +11,29 @@
 //! server.serve_tls(listener, tls).await;
 //! ```
 
-pub mod admission;
+mod admission;
 pub mod authn;
 pub mod authz;
 mod bootstrap;
 mod crd;
 mod discovery;
+mod expiry;
 mod health;
 mod metrics;
 mod names;
 mod object;
 mod openapi;
-pub mod registry;
-pub mod request;
-pub mod response;
+mod registry;
+mod request;
+mod response;
 mod review;
 mod serve;
 pub mod server;
 mod show;
-pub mod status;
-pub mod strategy;
-pub mod subresource;
-pub mod verbs;
+mod status;
+mod strategy;
+mod subresource;
+mod verbs;
 
 pub use authn::{StaticTokens, User, service_account::generate_key};
 pub use authz::{AllowAll, Authorizer};

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use parking_lot::Mutex;
 
-use crate::{authn::User, status::Failure};
+use crate::authn::User;
 use accept::Accept;
 use info::RequestInfo;
 use query::Query;
@@ -61,11 +61,6 @@ impl Request {
     /// The warnings so far.
     pub fn take_warnings(&self) -> Vec<String> {
         std::mem::take(&mut *self.warnings.lock())
-    }
-
-    /// The body as JSON text.
-    pub fn json_body(&self) -> Result<Bytes, Failure> {
-        payload::to_json(self.body.clone(), payload::media_type(&self.headers))
     }
 
     /// The name fields are owned under when the client gave none: the first part of its User-Agent.

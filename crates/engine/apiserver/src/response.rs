@@ -108,6 +108,7 @@ pub async fn compress(request_headers: &HeaderMap, answer: Answer) -> Answer {
     let bytes = collected.to_bytes();
     match gzipped(&bytes) {
         Ok(small) => {
+            parts.headers.remove(header::CONTENT_LENGTH);
             parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             parts.headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
             Response::from_parts(parts, whole(small))

@@ -42,6 +42,7 @@ where
     let in_flight = server.metrics.begin(&labels);
     let accept = Accept::negotiate(&parts.headers, &query);
     // Proxied answers have their own types; whatever the client accepts there is between it and the pod.
+    let passes_through = labels.verb == "watch" || is_connection(&info);
     let accept = if is_connection(&info) { Ok(accept.unwrap_or_default()) } else { accept };
     let shown = accept.as_ref().copied().unwrap_or_default();
     let outcome = match accept {
@@ -50,7 +51,7 @@ where
         Err(_) => answer(server, peer, &parts, info, query, Accept::default(), body, upgrade).await,
     };
     let mut answer = outcome.unwrap_or_else(|failure| response::failure(shown, &failure));
-    if !matches!(labels.verb, "watch") {
+    if !passes_through {
         answer = response::compress(&parts.headers, answer).await;
     }
     server.metrics.end(in_flight, &labels, answer.status().as_u16(), begun.elapsed());

@@ -155,6 +155,7 @@ impl Server {
         }));
         crate::bootstrap::ensure(&server).await.map_err(StartError::Bootstrap)?;
         crate::crd::start(&server).await;
+        crate::expiry::start(&server);
         Ok(server)
     }
 

@@ -1,19 +1,16 @@
-//! A request's body: read within bounds of size and time, then decoded from JSON or YAML.
+//! A request's body: read within bounds of size and time.
 
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
-use serde_json::Value;
 
 use crate::status::Failure;
 
 /// What upstream takes at most, and so do we.
 pub const LIMIT_BYTES: usize = 3 * 1024 * 1024;
 const SLOWEST: Duration = Duration::from_secs(34);
-/// Nesting beyond this is nobody's object; serde_json stops at 128 by itself.
-const DEEPEST_YAML: usize = 128;
 
 /// Reads the whole body.
 pub async fn read<B>(body: B) -> Result<Bytes, Failure>
@@ -59,46 +56,4 @@ pub fn media_type(headers: &HeaderMap) -> &str {
         "" => "application/json",
         media_type => media_type,
     }
-}
-
-/// The body as JSON text: YAML is converted, so that what follows has one format to look at.
-pub fn to_json(bytes: Bytes, media_type: &str) -> Result<Bytes, Failure> {
-    match media_type {
-        "application/json" | "*/*" => Ok(bytes),
-        "application/yaml" | "text/yaml" | "application/x-yaml" => yaml_to_json(&bytes),
-        _ => Err(Failure::unsupported_media_type("application/json, application/yaml")),
-    }
-}
-
-/// YAML (of which JSON is a part) to JSON text.
-pub fn yaml_to_json(bytes: &[u8]) -> Result<Bytes, Failure> {
-    let wrong = |why: String| Failure::bad_request(format!("error converting YAML to JSON: {why}"));
-    if let Ok(text) = serde_json::from_slice::<&serde_json::value::RawValue>(bytes) {
-        return Ok(Bytes::copy_from_slice(text.get().as_bytes()));
-    }
-    let text = std::str::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
-    let value: Value = serde_saphyr::from_str(text).map_err(|error| wrong(error.to_string()))?;
-    if depth(&value, 0) > DEEPEST_YAML {
-        return Err(wrong("exceeded max depth".to_owned()));
-    }
-    serde_json::to_vec(&value).map(Bytes::from).map_err(|error| wrong(error.to_string()))
-}
-
-fn depth(value: &Value, so_far: usize) -> usize {
-    match value {
-        _ if so_far > DEEPEST_YAML => so_far,
-        Value::Array(items) => items.iter().map(|item| depth(item, so_far + 1)).max().unwrap_or(so_far),
-        Value::Object(map) => map.values().map(|item| depth(item, so_far + 1)).max().unwrap_or(so_far),
-        _ => so_far,
-    }
-}
-
-/// Decodes JSON text.
-pub fn decode(bytes: &[u8]) -> Result<Value, Failure> {
-    if bytes.is_empty() {
-        return Err(Failure::bad_request("the body of the request was empty"));
-    }
-    serde_json::from_slice(bytes).map_err(|error| {
-        Failure::bad_request(format!("the object provided is unrecognized (must be of type JSON): {error}"))
-    })
 }

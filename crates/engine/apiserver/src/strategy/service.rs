@@ -68,6 +68,11 @@ impl Allocator {
         Self { range, ports, taken: Mutex::default() }
     }
 
+    /// Where addresses come from.
+    pub fn range(&self) -> Cidr {
+        self.range
+    }
+
     /// Takes what an existing service holds.
     pub fn adopt(&self, service: &Value) {
         let mut taken = self.taken.lock();

@@ -140,6 +140,12 @@ async fn bodies_are_bounded() {
     let deep = format!("{{\"metadata\": {}1{}}}", "[".repeat(5000), "]".repeat(5000));
     let (status, _) = ask(&server, Some("x"), "POST", path, &[], &deep).await;
     assert_eq!(status, 400);
+    let yaml = [("content-type", "application/yaml")];
+    let (status, _) = ask(&server, Some("x"), "POST", path, &yaml, &deep).await;
+    assert_eq!(status, 400);
+    let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: &g [*f,*f,*f,*f,*f,*f,*f,*f,*f]\nh: [*g,*g,*g,*g,*g,*g,*g,*g,*g]\n";
+    let (status, _) = ask(&server, Some("x"), "POST", path, &yaml, bomb).await;
+    assert_eq!(status, 400);
     let (status, _) = ask(&server, Some("x"), "POST", path, &[("content-type", "text/plain")], "{}").await;
     assert_eq!(status, 415);
     let (status, _) = ask(&server, Some("x"), "GET", "/api/v1/nonsense", &[], "").await;

@@ -236,3 +236,19 @@ async fn reading() {
         )
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_lists() {
+    let Some(shell) = Shell::start().await else { return };
+    let map = |number: usize| {
+        format!(
+            "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: m{number}}}\ndata: {{k: {}}}\n",
+            "v".repeat(8000)
+        )
+    };
+    let maps: String = (0..40).map(map).collect();
+    shell.run("create -f -", &maps).await;
+    // 320 KB: more than is sent uncompressed.
+    let listed = shell.run("get configmaps -o name", "").await;
+    assert_eq!(listed.lines().count(), 40, "{listed}");
+}

@@ -63,12 +63,14 @@ impl Drop for Listening {
 pub async fn listen(server: Server) -> Listening {
     let authority_key = KeyPair::generate().unwrap();
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.distinguished_name.push(DnType::CommonName, "test authority");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority_certificate = authority.self_signed(&authority_key).unwrap();
     let issuer = Issuer::new(authority, authority_key);
 
     let server_key = KeyPair::generate().unwrap();
     let mut leaf = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    leaf.distinguished_name.push(DnType::CommonName, "test server");
     leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let server_certificate = leaf.signed_by(&server_key, &issuer).unwrap();
 

@@ -91,6 +91,12 @@ async fn large_lists_are_compressed_and_whole() {
     assert_eq!(plain.json()["items"].as_array().unwrap().len(), 300);
     let packed = ask(&server, "GET", MAPS, &[("accept-encoding", "gzip")], "").await;
     assert_eq!(packed.headers["content-encoding"].to_str().unwrap(), "gzip");
+    assert!(
+        packed
+            .headers
+            .get("content-length")
+            .is_none_or(|length| length.to_str().unwrap() == packed.body.len().to_string())
+    );
     let mut unpacked = Vec::new();
     flate2::read::GzDecoder::new(&packed.body[..]).read_to_end(&mut unpacked).unwrap();
     assert_eq!(unpacked, plain.body);
