@@ -167,7 +167,9 @@ impl Worker {
         self.say(&commit, format!("healthy after {seconds:.1} s"));
         self.remember(round, &commit, &operation, started, HistoryOutcome::Healthy, String::new());
         self.finish(round, Phase::Succeeded, "healthy".to_owned());
-        self.condition(round, "SyncError", None);
+        for settled in ["SyncError", "SelfHealed", "SelfHealPaused", "DriftDetected"] {
+            self.condition(round, settled, None);
+        }
         self.compare(round).await?;
         round.status.sync.revision = commit.id.clone();
         for url in &round.status.summary.external_urls {

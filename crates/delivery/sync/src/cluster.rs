@@ -12,8 +12,12 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::application::{MANAGER, TRACKING_ID};
+use crate::diff;
 use crate::manifest::{Key, Kind, Manifest, text};
 
+/// A definition's kinds are served within this time, usually within milliseconds.
+const SERVED_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(10);
 /// Objects of one kind asked for at once.
 const PAGE: u32 = 500;
 
@@ -104,6 +108,32 @@ impl Cluster {
         Ok(served)
     }
 
+    /// Waits until the kinds of a definition that was just applied are served. Whether they are shows when an object of
+    /// the kind is applied, so a definition that never is served ends in the error of that.
+    pub async fn wait_until_served(&self, definition: &Value) {
+        let kinds: Vec<Kind> = definition["spec"]["versions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|version| version["served"] == true)
+            .map(|version| Kind {
+                group: text(definition, "/spec/group").to_owned(),
+                version: text(version, "/name").to_owned(),
+                kind: text(definition, "/spec/names/kind").to_owned(),
+            })
+            .collect();
+        let all_served = async {
+            for kind in &kinds {
+                while self.served(kind).await.is_err() {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+            }
+        };
+        if tokio::time::timeout(SERVED_WITHIN, all_served).await.is_err() {
+            tracing::warn!(definition = text(definition, "/metadata/name"), "the definition is not served");
+        }
+    }
+
     fn api(&self, served: &Served, namespace: &str) -> Api<DynamicObject> {
         if served.is_namespaced && !namespace.is_empty() {
             Api::namespaced_with(self.client.clone(), namespace, &served.resource)
@@ -130,7 +160,8 @@ impl Cluster {
         let after = self.patch(manifest, false).await?;
         let applied = match before {
             None => Applied::Created,
-            Some(before) if text(before, VERSION) == text(&after, VERSION) => Applied::Unchanged,
+            // Not by the resource version: a controller may write the status between the two.
+            Some(before) if diff::fingerprint(before) == diff::fingerprint(&after) => Applied::Unchanged,
             Some(_) => Applied::Configured,
         };
         Ok((applied, after))
@@ -196,8 +227,6 @@ impl Cluster {
         Ok(tracked)
     }
 }
-
-const VERSION: &str = "/metadata/resourceVersion";
 
 /// The app an object says it belongs to. An object copied from another keeps the annotation, but not the names in it.
 pub(crate) fn tracking_app(object: &Value) -> Option<&str> {

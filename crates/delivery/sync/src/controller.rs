@@ -102,7 +102,8 @@ impl Controller {
 impl Shared {
     fn wake_or_start(self: Arc<Self>, name: &str) {
         let mut workers = self.workers.lock();
-        if let Some(handle) = workers.get(name) {
+        // A worker ends with its Application, or with one that it could not read; the next one begins anew.
+        if let Some(handle) = workers.get(name).filter(|handle| !handle.task.is_finished()) {
             handle.wake.notify_one();
             return;
         }

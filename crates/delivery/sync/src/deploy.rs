@@ -162,6 +162,9 @@ impl Worker {
                 applied => applied?,
             };
             self.compared.remove(&key);
+            if kind.kind == "CustomResourceDefinition" {
+                self.shared.cluster.wait_until_served(&target.object).await;
+            }
             let (slot, word) = match applied {
                 Applied::Created => (0, "created"),
                 Applied::Configured => (1, "configured"),

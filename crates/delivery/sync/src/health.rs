@@ -195,7 +195,7 @@ fn pod(object: &Value) -> Option<HealthStatus> {
         let reason = waiting["reason"].as_str().unwrap_or_default();
         is_failing_reason(reason).then(|| waiting["message"].as_str().unwrap_or(reason).to_owned())
     });
-    if let Some(message) = waiting.last() {
+    if let Some(message) = waiting.collect::<Vec<String>>().pop() {
         return status(HealthCode::Degraded, message);
     }
     let message = text(object, "/status/message");

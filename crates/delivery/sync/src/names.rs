@@ -19,8 +19,14 @@ pub struct Environment {
 impl Environment {
     /// The environment of a branch. Branches that differ only in what a DNS label cannot hold get a hash of their name.
     pub fn new(app: &str, branch: &str) -> Self {
-        let preview = if branch == MAIN { String::new() } else { label(branch, LABEL_LIMIT - app.len().min(40) - 1) };
+        let room = LABEL_LIMIT.saturating_sub(app.len() + 1).max(HASH_LENGTH + 2);
+        let preview = if branch == MAIN { String::new() } else { label(branch, room) };
         Environment { app: app.to_owned(), preview }
+    }
+
+    /// Whether the name is short enough for a namespace; with an app's name of nearly a label's length it may not be.
+    pub fn fits(&self) -> bool {
+        self.name().len() <= LABEL_LIMIT
     }
 
     /// The Application's name and the namespace's.

@@ -41,6 +41,9 @@ impl Controller {
         for update in &push.updates {
             let Some(branch) = update.branch() else { continue };
             let environment = Environment::new(&push.app, branch);
+            if !environment.fits() {
+                return Err(format!("the name {} is too long for previews; only {MAIN} can be deployed", push.app));
+            }
             let url = repository_url(&push.app);
             match self.shared.applications().get_opt(&environment.name()).await {
                 Ok(Some(application)) if application.spec.source.repo_url != url => {

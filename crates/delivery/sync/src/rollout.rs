@@ -157,8 +157,9 @@ fn failing_container(status: &Value, elapsed_seconds: i64) -> Option<(String, bo
     let restarts = status["restartCount"].as_i64().unwrap_or(0);
     let ended = status.pointer("/lastState/terminated").or_else(|| status.pointer("/state/terminated"));
     let waiting = text(status, "/state/waiting/reason");
-    let ended_badly = ended.filter(|ended| ended["exitCode"] != 0 || waiting == "CrashLoopBackOff");
-    if let Some(ended) = ended_badly.filter(|_| waiting == "CrashLoopBackOff" || restarts >= 2) {
+    // Once may be bad luck, a dependency that was not there yet; twice is how it is.
+    let twice = restarts >= 2 || (restarts == 1 && waiting == "CrashLoopBackOff");
+    if let Some(ended) = ended.filter(|ended| twice && (ended["exitCode"] != 0 || waiting == "CrashLoopBackOff")) {
         let how = match (text(ended, "/reason"), ended["exitCode"].as_i64().unwrap_or(0)) {
             ("OOMKilled", _) => "runs out of memory and is killed".to_owned(),
             (_, code) if code > 128 => format!("is killed by signal {} at start", code - 128),

@@ -26,6 +26,8 @@ use crate::source::{Commit, SourceError};
 const LOOK_AGAIN: Duration = Duration::from_secs(180);
 /// A deployment in progress is looked at this often besides being woken by its pods.
 const LOOK_AT_PROGRESS: Duration = Duration::from_millis(500);
+/// Changes come in swarms: what follows within this time is looked at together.
+const COALESCE: Duration = Duration::from_millis(10);
 /// After an error of the API, the first and the longest wait.
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
@@ -94,8 +96,9 @@ impl Worker {
                     wait
                 }
             };
-            // Being woken or waking up by itself is the same to what comes next.
-            let _ = tokio::time::timeout(wait, self.wake.notified()).await;
+            if tokio::time::timeout(wait, self.wake.notified()).await.is_ok() {
+                tokio::time::sleep(COALESCE).await;
+            }
         }
     }
 

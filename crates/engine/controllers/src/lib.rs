@@ -4,16 +4,22 @@
 //! difference through the API. It keeps no state that matters: killed at any moment, it goes on from what the API says.
 
 mod control;
+pub mod cronjob;
+pub mod daemonset;
 pub mod deployment;
 mod discovery;
 pub mod endpoints;
 pub mod garbage;
+mod history;
+pub mod job;
 pub mod namespaces;
 mod owner;
 mod pods;
 mod queue;
 pub mod replicaset;
 pub mod serviceaccounts;
+pub mod statefulset;
+mod template;
 
 use coracle_client::AbortOnDrop;
 
@@ -29,6 +35,10 @@ pub async fn run(context: Context, authority_pem: String) {
         coracle_tasks::spawn("serviceaccount-controller", serviceaccounts::run(own(), authority_pem)),
         coracle_tasks::spawn("deployment-controller", deployment::run(own())),
         coracle_tasks::spawn("replicaset-controller", replicaset::run(own())),
+        coracle_tasks::spawn("statefulset-controller", statefulset::run(own())),
+        coracle_tasks::spawn("daemonset-controller", daemonset::run(own())),
+        coracle_tasks::spawn("job-controller", job::run(own())),
+        coracle_tasks::spawn("cronjob-controller", cronjob::run(own())),
         coracle_tasks::spawn("endpoint-slice-controller", endpoints::run(own())),
         coracle_tasks::spawn("garbage-collector", garbage::run(own())),
     ];

@@ -73,7 +73,11 @@ impl Runtime {
         let timeout = step.timeout;
         let (output, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io::Error::from)?;
         let runtime = self.clone();
-        let launched = tokio::task::spawn_blocking(move || runtime.launch_step(step, theirs));
+        let under_way = self.inner.launching.clone().read_owned().await;
+        let launched = tokio::task::spawn_blocking(move || {
+            let _under_way = under_way;
+            runtime.launch_step(step, theirs)
+        });
         let (mut control, id) = launched.await.map_err(io::Error::other)??;
         let lines = read_lines(BufReader::new(pipe::Receiver::from_owned_fd(output)?), &mut on_line);
         let in_time = tokio::time::timeout(timeout, async {

@@ -89,6 +89,8 @@ pub(crate) struct Inner {
     pub images: Images,
     pub containers: Mutex<BTreeMap<String, Arc<Entry>>>,
     events: broadcast::Sender<Event>,
+    /// Held for reading by every start under way, which a caller's loss of interest does not stop; for writing by the purge.
+    pub launching: Arc<tokio::sync::RwLock<()>>,
 }
 
 /// All containers of one data directory.
@@ -107,7 +109,8 @@ impl Runtime {
         }
         let images = Images::open(options.root.join("images"), options.mirrors.clone())?;
         let (events, _) = broadcast::channel(EVENT_CAPACITY);
-        let inner = Inner { options, hierarchies, images, containers: Mutex::default(), events };
+        let inner =
+            Inner { options, hierarchies, images, containers: Mutex::default(), events, launching: Arc::default() };
         let runtime = Self { inner: Arc::new(inner) };
         runtime.adopt_all().await?;
         Ok(runtime)
@@ -195,7 +198,12 @@ impl Runtime {
             return Err(Error::NoCommand { id: spec.id });
         }
         let runtime = self.clone();
-        let started = tokio::task::spawn_blocking(move || runtime.launch_container(spec)).await;
+        let under_way = self.inner.launching.clone().read_owned().await;
+        let started = tokio::task::spawn_blocking(move || {
+            let _under_way = under_way;
+            runtime.launch_container(spec)
+        })
+        .await;
         let (spec, state) = started.map_err(|e| Error::io("starting a container")(io::Error::other(e)))??;
         Ok(status(&self.register(spec, state)))
     }
@@ -351,6 +359,8 @@ impl Runtime {
 
     /// Ends everything and takes away all that was ever made: processes, mounts, control groups, files.
     pub async fn purge(self) -> Result<(), Error> {
+        let launching = self.inner.launching.clone();
+        let _nothing_starts = launching.write().await;
         let ids: Vec<String> = self.inner.containers.lock().keys().cloned().collect();
         for id in ids {
             self.remove(&id).await?;

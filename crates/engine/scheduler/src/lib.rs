@@ -7,7 +7,7 @@ mod affinity;
 mod fit;
 mod quantity;
 mod resources;
-mod selectors;
+pub mod selectors;
 
 use std::{
     cmp::Reverse,

@@ -11,7 +11,7 @@ fn labels(node: &Node) -> Labels {
 }
 
 /// Whether the node has what nodeSelector and required node affinity ask for.
-pub(crate) fn wants(pod: &Pod, node: &Node) -> bool {
+pub fn wants(pod: &Pod, node: &Node) -> bool {
     let Some(spec) = &pod.spec else { return true };
     let labels = labels(node);
     let selected = spec.node_selector.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
@@ -22,7 +22,7 @@ pub(crate) fn wants(pod: &Pod, node: &Node) -> bool {
 }
 
 /// How much the node is preferred: the weights of the preferred terms that hold.
-pub(crate) fn preference(pod: &Pod, node: &Node) -> i64 {
+pub fn preference(pod: &Pod, node: &Node) -> i64 {
     let affinity = pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref()?.node_affinity.as_ref());
     let preferred =
         affinity.and_then(|affinity| affinity.preferred_during_scheduling_ignored_during_execution.as_ref());
@@ -80,7 +80,7 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
 }
 
 /// The first taint that keeps the pod from being put here.
-pub(crate) fn untolerated<'a>(pod: &Pod, node: &'a Node) -> Option<&'a Taint> {
+pub fn untolerated<'a>(pod: &Pod, node: &'a Node) -> Option<&'a Taint> {
     let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();
     let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
     let keeps_off = |taint: &&Taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute");
@@ -88,7 +88,7 @@ pub(crate) fn untolerated<'a>(pod: &Pod, node: &'a Node) -> Option<&'a Taint> {
 }
 
 /// Whether the node was cordoned, and the pod does not care.
-pub(crate) fn is_cordoned(pod: &Pod, node: &Node) -> bool {
+pub fn is_cordoned(pod: &Pod, node: &Node) -> bool {
     let cordoned = node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false);
     let taint = Taint {
         key: "node.kubernetes.io/unschedulable".to_owned(),

@@ -42,6 +42,7 @@
 //! table::columns(&kind) -> Vec<Column>                    // with priority and description, as Table wants
 //! table::cells(&kind, &Value, now_seconds: i64) -> Vec<Value>
 //! openapi::v2(&[&Kind]) / openapi::v3(&[&Kind], group_version) -> Value
+//! openapi::v2_protobuf(&Value) -> Vec<u8>                 // for Accept: application/com.github.proto-openapi.spec.v2@v1.0+protobuf
 //! json_path::find(&Value, ".spec.x") -> Vec<&Value>       // scale paths, selectable fields, printer columns
 //! quantity::Quantity::parse(&str) -> Result<Quantity, QuantityError>
 //! ```

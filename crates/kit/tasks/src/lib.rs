@@ -66,7 +66,7 @@ mod tests {
     #[tokio::test]
     async fn a_task_is_listed_while_it_runs() {
         let (release, wait) = tokio::sync::oneshot::channel::<()>();
-        let task = super::spawn("listed", async move { wait.await });
+        let task = super::spawn("listed", wait);
         assert!(super::list().contains(&("listed", 1)));
         release.send(()).expect("the task waits");
         task.await.expect("the task ends").expect("the task was released");

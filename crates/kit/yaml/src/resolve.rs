@@ -148,7 +148,7 @@ fn time_of_day(text: &str, zoned: bool) -> Option<String> {
     let (clock, zone) = text.split_at(zone_at);
     let zone = match (zoned, zone) {
         (false, "") => "Z",
-        (true, zone) if zone == "Z" => "Z",
+        (true, "Z") => "Z",
         (true, zone)
             if zone.len() == 6 && zone.as_bytes()[3] == b':' && short_number(&zone[1..3]).is_some_and(|h| h < 24) =>
         {

@@ -1,6 +1,8 @@
 //! Kustomizations as a whole: `tests/cases` holds trees whose `expected.yaml` was written by `kubectl kustomize`, and
 //! the errors below are what a person would read.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::path::{Path, PathBuf};
 
 use coracle_kustomize::{Files, MemoryFiles, Order, build};

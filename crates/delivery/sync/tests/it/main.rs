@@ -1,5 +1,7 @@
 //! The pipeline from a push to a healthy app and back, against the real API server.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod node;
 mod stage;
 
@@ -109,7 +111,6 @@ async fn a_commit_that_does_not_become_healthy_gives_way_to_the_last_good_one() 
             image registry.coracle.internal/hello@sha256:d7aa011627b4 (built in N s)
               deployment/hello configured
             applied: 0 created, 1 configured, 3 unchanged
-            0/3 ready
             failed: container hello exits at start with code 3 (pod NAME)
               it wrote nothing to its log
             still on 9be2bb6 Good: its replicas never stopped serving
@@ -129,6 +130,8 @@ async fn a_commit_that_does_not_become_healthy_gives_way_to_the_last_good_one() 
     check(
         &stage.push("hello", "main", "Good again").await,
         expect![[r#"
+            deploying 838de0e Good again, asked for by ada
+            image registry.coracle.internal/hello@sha256:5bc12f498aef (found by its content, nothing to build)
             applied: 0 created, 0 configured, 4 unchanged
             3/3 ready
             healthy after N s
@@ -234,6 +237,68 @@ async fn what_a_commit_no_longer_has_is_pruned() {
         "#]],
     );
     assert!(stage.object("/api/v1/namespaces/hello/configmaps/extra").await.is_null());
+}
+
+const DEFINITION: &str = "apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: things.example.com}
+spec:
+  group: example.com
+  names: {kind: Thing, plural: things}
+  scope: Namespaced
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, properties: {size: {type: integer}}}}}}
+";
+
+const THING: &str = "apiVersion: example.com/v1
+kind: Thing
+metadata: {name: one}
+spec: {size: 1}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_may_come_with_its_objects() {
+    let stage = Stage::set().await;
+    stage.write(&[("deploy/a.yaml", THING)]);
+    check(
+        &stage.push("hello", "main", "Thing alone").await,
+        expect![[r#"
+        deploying 2550355 Thing alone, asked for by ada
+        failed: deploy/a.yaml:2:1: the cluster does not know the kind Thing in example.com/v1
+          2 | kind: Thing
+            | ^
+        nothing else was deployed before, so there is nothing to go back to
+        => failed: deploy/a.yaml:2:1: the cluster does not know the kind Thing in example.com/v1
+    "#]],
+    );
+    stage.write(&[("deploy/b.yaml", DEFINITION)]);
+    check(
+        &stage.push("hello", "main", "Thing with its definition").await,
+        expect![[r#"
+        deploying 5ad923d Thing with its definition, asked for by ada
+          namespace/hello created
+          customresourcedefinition/things.example.com created
+          thing/one created
+        applied: 3 created, 0 configured, 0 unchanged
+        healthy after N s
+    "#]],
+    );
+    assert_eq!(stage.object("/apis/example.com/v1/namespaces/hello/things/one").await["spec"]["size"], 1);
+    stage.write(&[("deploy/a.yaml", &THING.replace("size: 1", "size: 1, colour: red"))]);
+    check(
+        &stage.push("hello", "main", "Unknown colour").await,
+        expect![[r#"
+        deploying 0342b34 Unknown colour, asked for by ada
+        failed: deploy/a.yaml:4:17: thing/one: Thing in version "v1" cannot be handled as a Thing: strict decoding error: unknown field "spec.colour"
+          4 | spec: {size: 1, colour: red}
+            |                 ^
+        nothing was changed: 5ad923d Thing with its definition is still deployed
+        => failed: deploy/a.yaml:4:17: thing/one: Thing in version "v1" cannot be handled as a Thing: strict decoding error: unknown field "spec.colour"
+    "#]],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

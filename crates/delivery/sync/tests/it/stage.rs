@@ -255,9 +255,9 @@ fn git(directory: &Path, arguments: &[&str]) -> String {
 /// What differs from run to run: times, the names of pods, and how many replicas somebody saw on the way.
 fn without_times(text: &str) -> String {
     let mut result = String::new();
-    let mut lines = text.lines().peekable();
-    while let Some(line) = lines.next() {
-        if line.ends_with(" ready") && lines.peek().is_some_and(|next| next.ends_with(" ready")) {
+    for line in text.lines() {
+        let counts = line.strip_suffix(" ready").and_then(|counts| counts.split_once('/'));
+        if counts.is_some_and(|(ready, wanted)| ready != wanted) {
             continue;
         }
         let line = match line.split_once("(pod ") {

@@ -51,7 +51,7 @@ async fn a_streamed_list_ends_with_a_marked_bookmark() {
 async fn a_watch_ends_when_its_time_is_up() {
     let maps: Api<ConfigMap> = Api::default_namespaced(client(&server().await));
     let mut events = std::pin::pin!(maps.watch(&WatchParams::default().timeout(1), "1").await.unwrap());
-    while let Some(event) = events.try_next().await.unwrap() {
+    if let Some(event) = events.try_next().await.unwrap() {
         panic!("{}", shown(event));
     }
 }

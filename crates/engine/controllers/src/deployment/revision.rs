@@ -9,14 +9,15 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use serde_json::Value;
 
 use super::numbers::{DESIRED, MAX, desired, max_surge};
-use crate::owner::{controller_reference, name, namespace};
+use crate::{
+    owner::{controller_reference, name, namespace},
+    template::{HASH_LABEL, canonical, template_hash},
+};
 
 pub(super) const REVISION: &str = "deployment.kubernetes.io/revision";
 const REVISION_HISTORY: &str = "deployment.kubernetes.io/revision-history";
-const HASH_LABEL: &str = "pod-template-hash";
 /// The longest list of former revisions a set carries, in characters.
 const REVISION_HISTORY_CHARS: usize = 2000;
 
@@ -36,39 +37,6 @@ pub(super) fn revision(annotations: Option<&Annotations>) -> i64 {
     annotations.and_then(|annotations| annotations.get(REVISION)).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-/// The template as a value in which what is empty is not there, and without the hash label: for comparing.
-fn canonical(template: &PodTemplateSpec) -> Value {
-    let mut value = serde_json::to_value(template).expect("templates are plain data");
-    if let Some(labels) = value.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
-        labels.remove(HASH_LABEL);
-    }
-    prune(&mut value);
-    value
-}
-
-/// Removes nulls, empty lists and empty objects; says whether anything is left.
-fn prune(value: &mut Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Object(fields) => {
-            // An empty volume source or handler means something; the emptiness of lists and maps of settings does not.
-            fields.retain(|name, field| prune(field) || is_meaningful_when_empty(name, field));
-            !fields.is_empty()
-        }
-        Value::Array(items) => {
-            for item in items.iter_mut() {
-                prune(item);
-            }
-            !items.is_empty()
-        }
-        _ => true,
-    }
-}
-
-fn is_meaningful_when_empty(name: &str, field: &Value) -> bool {
-    field.is_object() && matches!(name, "emptyDir" | "configMap" | "secret" | "downwardAPI" | "projected" | "ephemeral")
-}
-
 fn template_of(set: &ReplicaSet) -> PodTemplateSpec {
     set.spec.as_ref().and_then(|spec| spec.template.clone()).unwrap_or_default()
 }
@@ -79,23 +47,6 @@ pub(super) fn find_new(deployment: &Deployment, sets: &[ReplicaSet]) -> Option<u
     let fits = |(_, set): &(usize, &ReplicaSet)| canonical(&template_of(set)) == template;
     let age = |set: &ReplicaSet| (set.metadata.creation_timestamp.clone(), set.metadata.name.clone());
     sets.iter().enumerate().filter(fits).min_by_key(|(_, set)| age(set)).map(|(index, _)| index)
-}
-
-/// The text sets and pods of one template are told apart by. Stable across restarts and releases; characters that form
-/// no words.
-pub(super) fn template_hash(template: &PodTemplateSpec, collisions: i32) -> String {
-    const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
-    let mut hash: u32 = 0x811c_9dc5;
-    let mut feed = |bytes: &[u8]| {
-        for byte in bytes {
-            hash = (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
-        }
-    };
-    feed(canonical(template).to_string().as_bytes());
-    if collisions > 0 {
-        feed(&collisions.to_le_bytes());
-    }
-    hash.to_string().bytes().map(|digit| char::from(ALPHABET[usize::from(digit) % ALPHABET.len()])).collect()
 }
 
 /// A set for the deployment's template, with no pods yet.

@@ -12,7 +12,7 @@ use super::{
     plan::{Plan, Step, plan},
     revision,
 };
-use crate::owner::name;
+use crate::{owner::name, template::template_hash};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -361,8 +361,8 @@ fn templates_are_compared_by_meaning() {
     };
     assert_eq!(revision::find_new(&empty_dir("emptyDir"), &[revision::new_set(&empty_dir("secret"))]), None);
     let template = |deployment: &Deployment| deployment.spec.clone().unwrap_or_default().template;
-    expect!["78dbf6cfb9"].assert_eq(&revision::template_hash(&template(&web), 0));
-    assert_ne!(revision::template_hash(&template(&web), 0), revision::template_hash(&template(&web), 1));
+    expect!["78dbf6cfb9"].assert_eq(&template_hash(&template(&web), 0));
+    assert_ne!(template_hash(&template(&web), 0), template_hash(&template(&web), 1));
 }
 
 /// A whole rollout, with pods that become available at once: at no time fewer than needed or more than allowed.

@@ -171,6 +171,11 @@ async fn orphans_are_adopted_and_strangers_released() {
     let pod = json!({"metadata": {"name": "orphan", "labels": {"app": "web", "pod-template-hash": "x"}},
         "spec": {"containers": [{"name": "c", "image": "a"}]}});
     cluster.create::<Pod>(pod).await;
+    // The node has seen it, and so have the caches that all share.
+    eventually("the orphan's address", || async {
+        cluster.api::<Pod>().get("orphan").await.unwrap().status.is_some_and(|status| status.pod_ip.is_some())
+    })
+    .await;
     let set = json!({"metadata": {"name": "set"}, "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}},
         "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "a"}]}}}});
     cluster.create::<ReplicaSet>(set).await;

@@ -7,3 +7,4 @@ mod deployments;
 mod endpoints;
 mod garbage;
 mod namespaces;
+mod workloads;

@@ -56,10 +56,17 @@ impl Layers {
             }
         }
         for entry in fs::read_dir(&layers.unsynced)?.flatten() {
-            if fs::read_to_string(entry.path())? != layers.boot_id {
-                files::remove_tree(&layers.directory.join(entry.file_name()))?;
+            match fs::read_to_string(entry.path()) {
+                Ok(boot_id) if boot_id != layers.boot_id => {
+                    files::remove_tree(&layers.directory.join(entry.file_name()))?;
+                    fs::remove_file(entry.path())?;
+                }
+                // Made since this machine started: still in its memory, if not on its disk. The next sync takes the marker away.
+                Ok(_) => {}
+                // Synced just now, by an earlier opening of the same store.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
             }
-            fs::remove_file(entry.path())?;
         }
         Ok(layers)
     }

@@ -65,7 +65,7 @@ async fn containers_are_found_again() {
         match line.split_once(' ') {
             Some(("ready", _)) => break,
             Some((id, pid)) if pid.parse::<i32>().is_ok() => {
-                drop(pids.insert(id.to_owned(), pid.parse::<i32>().unwrap()))
+                pids.insert(id.to_owned(), pid.parse::<i32>().unwrap());
             }
             _ => {}
         }

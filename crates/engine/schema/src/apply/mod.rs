@@ -15,7 +15,7 @@ use crate::defaults;
 use crate::kinds::Kind;
 use managed::{Entry, Managed, Manager, Operation};
 pub use set::{Set, SetError};
-use walk::{compare, field_set, merge, problems, remove};
+use walk::{compare, field_set, merge, problems, reconciled, remove};
 
 /// Who writes what, and when.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +93,7 @@ pub fn apply(request: &Request<'_>, config: Value) -> Result<Value, ApplyError> 
         .map_err(|error| ApplyError::BadRequest(format!("failed to decode managed fields: {error}")))?;
     let mut stripped = live.clone();
     take_managed_fields(&mut stripped);
+    reconcile(request.kind, &stripped, &mut managed);
     if managed.is_empty() && live["metadata"].get("uid").is_some() {
         let before = Request { manager: BEFORE_FIRST_APPLY, subresource: "", ..*request };
         updated(&before, &empty_object(live), &stripped, &mut managed);
@@ -150,10 +151,23 @@ pub fn update(request: &Request<'_>, new: Value) -> Value {
     }
     let mut stripped = live.clone();
     take_managed_fields(&mut stripped);
+    reconcile(request.kind, &stripped, &mut managed);
     updated(request, &stripped, &new, &mut managed);
     managed.cap();
     managed.write(&mut new);
     new
+}
+
+/// Entries written under an older schema are brought to the form the present one gives them. Only custom resources change theirs.
+fn reconcile(kind: &Kind, live: &Value, managed: &mut Managed) {
+    if kind.is_builtin() {
+        return;
+    }
+    for entry in &mut managed.0 {
+        if let Some(set) = reconciled(kind.schema.root(), live, &entry.set) {
+            entry.set = set;
+        }
+    }
 }
 
 /// Gives what `new` changed to the request's manager.

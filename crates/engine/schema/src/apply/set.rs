@@ -83,6 +83,11 @@ impl Set {
         self.nodes.get(element).is_some_and(|node| node.member)
     }
 
+    /// The first elements of all paths: whether the path of just that element is in the set, and what is below it.
+    pub(crate) fn elements(&self) -> impl Iterator<Item = (&str, bool, &Set)> {
+        self.nodes.iter().map(|(element, node)| (element.as_str(), node.member, &node.below))
+    }
+
     /// What the set has below an element.
     pub fn below(&self, element: &str) -> Option<&Set> {
         self.nodes.get(element).map(|node| &node.below).filter(|below| !below.is_empty())

@@ -328,6 +328,43 @@ fn custom_resources_follow_their_schema() {
 }
 
 #[test]
+fn a_changed_schema_changes_what_is_owned() {
+    let kind = |list_type: &str, map_type: &str| {
+        let crd = json!({"spec": {"group": "x.io", "names": {"kind": "Foo", "plural": "foos"}, "versions": [{"name": "v1",
+        "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object", "properties": {
+            "spec": {"type": "object", "properties": {
+                "hosts": {"type": "array", "x-kubernetes-list-type": list_type, "items": {"type": "string"}},
+                "more": {"type": "object", "x-kubernetes-map-type": map_type, "properties": {"a": {"type": "string"}}}
+            }}}}}}]}});
+        Kind::from_crd(&crd).unwrap().remove(0).kind
+    };
+    let (granular, atomic) = (kind("set", "granular"), kind("atomic", "atomic"));
+    let foo = json!({"apiVersion": "x.io/v1", "kind": "Foo", "metadata": {"name": "a"},
+        "spec": {"hosts": ["a", "b"], "more": {"a": "1"}}});
+    let touched = |live: &Value| {
+        let mut new = live.clone();
+        new["metadata"]["labels"] = json!({"x": "y"});
+        new
+    };
+    let live = stored(do_apply(&request(&granular, "one"), None, &foo).unwrap());
+    check_owners(
+        &do_update(&request(&atomic, "two"), Some(&live), touched(&live)),
+        expect![[r#"
+        one apply: .spec.hosts .spec.more
+        two update: .metadata.labels .metadata.labels.x
+    "#]],
+    );
+    let live = stored(do_apply(&request(&atomic, "one"), None, &foo).unwrap());
+    check_owners(
+        &do_update(&request(&granular, "two"), Some(&live), touched(&live)),
+        expect![[r#"
+        one apply: .spec.hosts[="a"] .spec.hosts[="b"] .spec.more.a
+        two update: .metadata.labels .metadata.labels.x
+    "#]],
+    );
+}
+
+#[test]
 fn many_updaters_are_joined() {
     let kind = kind("", "ConfigMap");
     let mut live = stored(do_update(&request(kind, "m00"), None, config_map(json!({"k00": ""}))));

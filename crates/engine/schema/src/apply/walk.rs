@@ -457,6 +457,76 @@ fn merged_list(of: Type<'_>, live: &[Value], config: &[Value]) -> Vec<Value> {
     merged
 }
 
+/// Owned fields as a changed schema sees them: what became atomic is owned as a whole, what became a map or a list with keys is
+/// owned piece by piece. `None` when nothing changed.
+pub(crate) fn reconciled(of: Type<'_>, value: &Value, owned: &Set) -> Option<Set> {
+    let mut changed = false;
+    let mut set = Set::default();
+    reconcile(Some(of), Some(value), owned, &mut Vec::new(), &mut set, &mut changed);
+    changed.then_some(set)
+}
+
+fn reconcile(
+    of: Of<'_>,
+    value: Option<&Value>,
+    owned: &Set,
+    path: &mut Vec<String>,
+    out: &mut Set,
+    changed: &mut bool,
+) {
+    for (element, is_member, below) in owned.elements() {
+        let inner = match element.strip_prefix("f:") {
+            Some(name) => member(of, name).unwrap_or(None),
+            None => of.and_then(Type::element),
+        };
+        let value = value.and_then(|value| part(of, value, element));
+        path.push(element.to_owned());
+        let walked = inner.zip(value).map(|(inner, value)| form(Some(inner), value));
+        match (walked, value) {
+            (Some(Form::Atomic), _) if !below.is_empty() => {
+                *changed = true;
+                out.insert(path);
+            }
+            // Owned as a whole when it was atomic, and walked now.
+            (Some(Form::Map | Form::List), Some(value))
+                if is_member && below.is_empty() && is_named_field(of, element) && was_whole(inner, value) =>
+            {
+                *changed = true;
+                collect(inner, value, path, out);
+            }
+            _ => {
+                if is_member {
+                    out.insert(path);
+                }
+                reconcile(inner, value, below, path, out, changed);
+            }
+        }
+        path.pop();
+    }
+}
+
+/// A map that was applied empty is owned by itself, too, and may have been filled by defaults since; that is no change.
+fn was_whole(of: Of<'_>, value: &Value) -> bool {
+    let has_defaults = of.is_some_and(|of| of.fields().any(|field| field.default_text().is_some()));
+    !is_empty(Some(value)) && !has_defaults
+}
+
+/// Keys of maps and items of lists are owned by themselves, whatever is below them; fields of structs are not.
+fn is_named_field(of: Of<'_>, element: &str) -> bool {
+    element.strip_prefix("f:").is_some_and(|name| is_struct_field(of, name))
+}
+
+fn part<'v>(of: Of<'_>, value: &'v Value, element: &str) -> Option<&'v Value> {
+    match (element.strip_prefix("f:"), value, of) {
+        (Some(name), Value::Object(members), _) => members.get(name),
+        (None, Value::Array(items), Some(of)) => {
+            let mut items = items.iter().enumerate();
+            items.find(|(at, item)| item_element_or_position(of, item, *at) == element).map(|(_, item)| item)
+        }
+        _ => None,
+    }
+}
+
 /// The object without the given fields; what is left empty goes with them.
 pub(crate) fn remove(of: Type<'_>, value: &Value, removed: &Set) -> Value {
     if removed.is_empty() {

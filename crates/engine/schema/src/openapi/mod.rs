@@ -2,6 +2,7 @@
 
 mod paths;
 mod schemas;
+mod wire;
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::kinds::{self, Kind};
 use schemas::Writer;
+pub use wire::v2_protobuf;
 
 /// The two versions differ in where schemas live and in what a reference may stand beside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

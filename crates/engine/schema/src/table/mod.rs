@@ -2,9 +2,14 @@
 
 mod age;
 mod cells;
+mod network;
 mod pod;
+mod text;
+mod workload;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
@@ -40,11 +45,17 @@ pub fn columns(kind: &Kind) -> Vec<Column> {
 
 /// The columns of a built-in kind that has some of its own.
 fn layout(kind: &Kind) -> Option<&'static str> {
-    let group = if kind.group.is_empty() { "-" } else { &kind.group };
-    include_str!("../../facts/columns.txt").lines().find_map(|line| {
-        let rest = line.strip_prefix(group)?.strip_prefix(' ')?;
-        rest.strip_prefix(&*kind.kind)?.strip_prefix(' ')
-    })
+    static LAYOUTS: OnceLock<HashMap<(&'static str, &'static str), &'static str>> = OnceLock::new();
+    let layouts = LAYOUTS.get_or_init(|| {
+        let lines = include_str!("../../facts/columns.txt").lines().filter(|line| !line.starts_with('#'));
+        let split = |line: &'static str| {
+            let (group, rest) = line.split_once(' ')?;
+            let (kind, columns) = rest.split_once(' ')?;
+            Some(((if group == "-" { "" } else { group }, kind), columns))
+        };
+        lines.filter_map(split).collect()
+    });
+    layouts.get(&(&*kind.group, &*kind.kind)).copied()
 }
 
 fn builtin_column(text: &'static str) -> Column {

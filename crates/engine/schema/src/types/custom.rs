@@ -13,8 +13,10 @@ use super::table::{self, Field, Format, NONE, Node, Shape, Span, Table};
 /// A schema that is not structural, or not readable.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum SchemaError {
-    #[error("{path}: {problem}")]
-    At { path: String, problem: String },
+    #[error("{path}: Required value: {detail}")]
+    Missing { path: String, detail: String },
+    #[error("{path}: Invalid value: {value:?}: {detail}")]
+    Invalid { path: String, value: String, detail: String },
     #[error("{path}: nested more than {limit} levels deep")]
     TooDeep { path: String, limit: usize },
 }
@@ -96,11 +98,15 @@ impl Builder {
         if depth > DEPTH_LIMIT {
             return Err(SchemaError::TooDeep { path: path.to_owned(), limit: DEPTH_LIMIT });
         }
-        let fail = |problem: String| SchemaError::At { path: path.to_owned(), problem };
         let yes = |key: &str| schema[key] == Value::Bool(true);
         let embedded = yes("x-kubernetes-embedded-resource");
         let mut node = EMPTY;
-        node.shape = shape(schema).map_err(fail)?;
+        node.shape = shape(schema, path)?;
+        if depth == 0 && root && node.shape != Shape::Object {
+            let value = schema["type"].as_str().unwrap_or_default().to_owned();
+            let detail = "must be object at the root".to_owned();
+            return Err(SchemaError::Invalid { path: format!("{path}.type"), value, detail });
+        }
         node.format = format(schema);
         for (key, flag) in [
             ("nullable", table::NULLABLE),
@@ -131,8 +137,11 @@ impl Builder {
             }
             _ => {}
         }
-        let constraints =
-            Constraints::parse(schema, false).map_err(|problem| SchemaError::At { path: path.to_owned(), problem })?;
+        let constraints = Constraints::parse(schema, false).map_err(|detail| SchemaError::Invalid {
+            path: format!("{path}.pattern"),
+            value: schema["pattern"].as_str().unwrap_or_default().to_owned(),
+            detail,
+        })?;
         if !constraints.is_empty() {
             node.constraints = self.constraints.len() as u32;
             self.constraints.push(constraints);
@@ -142,8 +151,7 @@ impl Builder {
 
     fn list(&mut self, node: &mut Node, schema: &Value, path: &str, depth: usize) -> Result<(), SchemaError> {
         if !schema["items"].is_object() {
-            let problem = "items: Required value: must be specified".to_owned();
-            return Err(SchemaError::At { path: path.to_owned(), problem });
+            return Err(SchemaError::Missing { path: format!("{path}.items"), detail: "must be specified".to_owned() });
         }
         node.element = self.node(&schema["items"], &format!("{path}.items"), false, depth + 1)?;
         node.flags |= match schema["x-kubernetes-list-type"].as_str() {
@@ -234,7 +242,7 @@ impl Builder {
     }
 }
 
-fn shape(schema: &Value) -> Result<Shape, String> {
+fn shape(schema: &Value, path: &str) -> Result<Shape, SchemaError> {
     if schema["x-kubernetes-int-or-string"] == Value::Bool(true) {
         return Ok(Shape::IntOrString);
     }
@@ -246,10 +254,14 @@ fn shape(schema: &Value) -> Result<Shape, String> {
         "number" => Ok(Shape::Number),
         "boolean" => Ok(Shape::Boolean),
         "" if schema["x-kubernetes-preserve-unknown-fields"] == Value::Bool(true) => Ok(Shape::Any),
-        "" => Err("type: Required value: must not be empty for specified object fields".to_owned()),
-        other => Err(format!(
-            "type: Unsupported value: \"{other}\": supported values: \"array\", \"boolean\", \"integer\", \"number\", \"object\", \"string\""
-        )),
+        "" => {
+            let detail = "must not be empty for specified object fields".to_owned();
+            Err(SchemaError::Missing { path: format!("{path}.type"), detail })
+        }
+        other => {
+            let detail = "must be one of array, boolean, integer, number, object, string".to_owned();
+            Err(SchemaError::Invalid { path: format!("{path}.type"), value: other.to_owned(), detail })
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::field::Findings;
 use super::{is_empty, list, names, pod, selector, text, workload};
 use crate::kinds::Kind;
-use crate::types;
+use crate::types::{self, SchemaError};
 
 /// Data of config maps and secrets together.
 const DATA_LIMIT_BYTES: usize = 1024 * 1024;
@@ -297,16 +297,18 @@ fn custom_resource_definition(object: &Value, findings: &mut Findings) {
         let schema = version["schema"].get("openAPIV3Schema");
         match schema {
             None => findings.required(&format!("{path}.schema.openAPIV3Schema"), ""),
-            Some(schema) => {
-                if let Err(error) = types::parse(Some(schema), true) {
-                    let (at, problem) = match error {
-                        types::SchemaError::At { path, problem } => (path, problem),
-                        deep => (String::new(), deep.to_string()),
-                    };
-                    findings.invalid(&format!("{path}.schema.openAPIV3Schema{at}"), "", problem);
-                }
-            }
+            Some(schema) => custom_schema(schema, &format!("{path}.schema.openAPIV3Schema"), findings),
         }
+    }
+}
+
+fn custom_schema(schema: &Value, path: &str, findings: &mut Findings) {
+    let at = |inner: String| format!("{path}{inner}");
+    match types::parse(Some(schema), true) {
+        Ok(_) => {}
+        Err(SchemaError::Missing { path, detail }) => findings.required(&at(path), &detail),
+        Err(SchemaError::Invalid { path, value, detail }) => findings.invalid(&at(path), value, detail),
+        Err(deep @ SchemaError::TooDeep { .. }) => findings.invalid(&at(String::new()), "", deep.to_string()),
     }
 }
 

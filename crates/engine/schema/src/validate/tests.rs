@@ -384,6 +384,47 @@ fn what_may_not_change() {
 }
 
 #[test]
+fn definitions_of_custom_resources() {
+    let crd = |schema: Value| {
+        json!({"metadata": {"name": "foos.x.io"}, "spec": {"group": "x.io", "scope": "Namespaced", "names": {"kind": "Foo", "plural": "foos"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}})
+    };
+    let kind = kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
+    check(kind, crd(json!({"type": "object"})), expect![""]);
+    check(
+        kind,
+        crd(json!({"type": "string"})),
+        expect![[
+            r#"CustomResourceDefinition.apiextensions.k8s.io "foos.x.io" is invalid: spec.versions[0].schema.openAPIV3Schema.type: Invalid value: "string": must be object at the root"#
+        ]],
+    );
+    check(
+        kind,
+        crd(json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"x": {}}}}})),
+        expect![[
+            r#"CustomResourceDefinition.apiextensions.k8s.io "foos.x.io" is invalid: spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[x].type: Required value: must not be empty for specified object fields"#
+        ]],
+    );
+    check(
+        kind,
+        crd(json!({"type": "object", "properties": {"list": {"type": "array"}}})),
+        expect![[
+            r#"CustomResourceDefinition.apiextensions.k8s.io "foos.x.io" is invalid: spec.versions[0].schema.openAPIV3Schema.properties[list].items: Required value: must be specified"#
+        ]],
+    );
+    check(
+        kind,
+        crd(json!({"type": "object", "properties": {"word": {"type": "string", "pattern": "("}}})),
+        expect![[r#"
+        CustomResourceDefinition.apiextensions.k8s.io "foos.x.io" is invalid: spec.versions[0].schema.openAPIV3Schema.properties[word].pattern: Invalid value: "(": must be a valid regular expression,
+          but isn't: regex parse error:
+            (
+            ^
+        error: unclosed group"#]],
+    );
+}
+
+#[test]
 fn custom_resources() {
     let crd = json!({"spec": {"group": "x.io", "scope": "Namespaced", "names": {"kind": "Foo", "plural": "foos"}, "versions": [{"name": "v1",
     "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object", "required": ["spec"], "properties": {

@@ -79,7 +79,8 @@ fn list(of: Type<'_>, dice: &mut Dice, depth: u32) -> Value {
             ListType::Map => of.keys().all(|key| item[key] == other[key]),
             _ => item == *other,
         };
-        if !items.iter().any(same) && !(item.is_null() && of.list_type() != ListType::Atomic) {
+        let told_apart = of.list_type() == ListType::Atomic || !item.is_null();
+        if told_apart && !items.iter().any(same) {
             items.push(item);
         }
     }

@@ -1,5 +1,7 @@
 //! What a real API server answered, replayed against this crate; and objects made up by the types themselves, put through
 //! everything.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod made_up;
 mod recorded;
