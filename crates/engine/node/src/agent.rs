@@ -141,7 +141,9 @@ impl Agent {
             self.vanish(&uid).await;
         }
         if !std::mem::replace(&mut self.adopted, true) {
-            remove_orphans(&self.context, &self.listed).await;
+            // Looked for now, before a pod that is new can be taken for one that is gone; removed while others start.
+            let orphans = orphans(&self.context, &self.listed);
+            coracle_tasks::spawn("orphans", remove_orphans(self.context.clone(), orphans));
         }
         self.listed.clear();
     }
@@ -208,19 +210,24 @@ async fn send(handle: &Handle, message: Message) {
     let _ = handle.messages.send(message).await;
 }
 
-/// Removes what belongs to pods that are not of this node any more.
-async fn remove_orphans(context: &Context, known: &BTreeSet<String>) {
+/// The uids of pods that have left something here and are not of this node any more.
+fn orphans(context: &Context, known: &BTreeSet<String>) -> BTreeSet<String> {
     let mut owners: BTreeSet<String> = context.runtime.sandboxes().into_iter().collect();
     owners.extend(context.network.attached().into_keys());
     owners.extend(context.runtime.list().iter().filter_map(|found| found.labels.get(label::POD_UID).cloned()));
     let directories = std::fs::read_dir(&context.node.pods_dir).into_iter().flatten().flatten();
     owners.extend(directories.map(|entry| entry.file_name().to_string_lossy().into_owned()));
-    for uid in owners.difference(known) {
+    owners.difference(known).cloned().collect()
+}
+
+/// Removes what pods that are gone have left.
+async fn remove_orphans(context: Arc<Context>, orphans: BTreeSet<String>) {
+    for uid in orphans {
         tracing::info!(pod = uid, "removing what a pod that is gone has left");
         let removed = async {
-            remove_data(context, uid).await?;
-            context.runtime.remove_sandbox(uid).await?;
-            context.network.detach(uid).await
+            remove_data(&context, &uid).await?;
+            context.runtime.remove_sandbox(&uid).await?;
+            context.network.detach(&uid).await
         };
         if let Err(error) = removed.await {
             tracing::warn!(error, pod = uid, "something of it stays");

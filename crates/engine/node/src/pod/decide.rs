@@ -12,6 +12,9 @@ use super::state::{
 const ERROR_SHOWN: SignedDuration = SignedDuration::from_secs(2);
 /// What a container gets after its preStop hook, however long that took.
 const MINIMUM_AFTER_HOOK: SignedDuration = SignedDuration::from_secs(2);
+/// Between the moment a serving pod that is deleted stops being ready and its stop signal: whoever sends it requests (rules in the
+/// kernel, the gateway) hears of it first. A preStop hook has the same effect, and so it is not waited for beside one.
+const DRAIN: SignedDuration = SignedDuration::from_millis(300);
 /// Even a forced deletion leaves this much.
 const MINIMUM_GRACE: SignedDuration = SignedDuration::from_secs(1);
 const DEFAULT_GRACE_S: i64 = 30;
@@ -245,12 +248,19 @@ fn advance_stop(state: &PodState, container: &Container, instance: &Instance, no
             id: instance.id.clone(),
             deadline: stop.deadline,
         }),
+        StopStage::Due if now < drained_at(state, instance, stop) => decision.wake(drained_at(state, instance, stop)),
         StopStage::Due | StopStage::HookDone => decision.act(signal(false)),
         StopStage::PreStop if overdue => decision.act(signal(false)),
         StopStage::Signalled if overdue => decision.act(signal(true)),
         StopStage::PreStop | StopStage::Signalled => decision.wake(stop.deadline),
         StopStage::Killed => {}
     }
+}
+
+/// From when on nobody sends requests to the container any more.
+fn drained_at(state: &PodState, instance: &Instance, stop: &Stop) -> Timestamp {
+    let serves = instance.started && instance.ready && matches!(state.ending, Some(Ending::Deleted { .. }));
+    if serves { (stop.since + DRAIN).min(stop.deadline) } else { stop.since }
 }
 
 fn has_pre_stop(state: &PodState, container: &Container) -> bool {
@@ -409,7 +419,8 @@ fn mark_instance(instance: &mut Instance, action: &Action, now: Timestamp) {
     match (action, &mut instance.stop) {
         (Action::PostStart { .. }, _) => instance.post_start = PostStart::Running,
         (Action::BeginStop { reason, grace, .. }, _) => {
-            instance.stop = Some(Stop { reason: reason.clone(), stage: StopStage::Due, deadline: now + *grace });
+            let (reason, stage) = (reason.clone(), StopStage::Due);
+            instance.stop = Some(Stop { reason, stage, since: now, deadline: now + *grace });
         }
         (Action::PreStop { .. }, Some(stop)) => stop.stage = StopStage::PreStop,
         (Action::Signal { kill: true, .. }, Some(stop)) => stop.stage = StopStage::Killed,

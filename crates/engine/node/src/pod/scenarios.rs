@@ -429,6 +429,47 @@ fn deletion_runs_the_hook_then_terminates_then_kills() {
 }
 
 #[test]
+fn a_pod_that_serves_is_left_alone_until_nobody_asks_it_any_more() {
+    check(
+        json!({ "containers": [app(json!({ "readinessProbe": {} })), { "name": "b", "image": "x" }] }),
+        "prepared
+         started a
+         started b
+         deleted 30
+         after 1s
+         exited a 0
+         exited b 0",
+        expect![[r#"
+              -> PrepareVolumes
+              -> CreateSandbox
+              = Pending a:ContainerCreating b:ContainerCreating
+            prepared
+              -> start a #0
+              -> start b #0
+              = Pending a:ContainerCreating b:ContainerCreating
+            started a
+              = Pending a:running b:ContainerCreating
+            started b
+              = Running a:running b:ready
+            deleted 30
+              -> stop b: PodEnds in 30s
+              -> stop a: PodEnds in 30s
+              -> terminate a
+              = Running a:running b:running, wakes in 0s
+            after 1s
+              -> terminate b
+              = Running a:running b:running, wakes in 29s
+            exited a 0
+              = Running a:Completed(0) b:running, wakes in 29s
+            exited b 0
+              -> RemoveSandbox
+              -> RemoveVolumes
+              = Succeeded a:Completed(0) b:Completed(0)
+        "#]],
+    );
+}
+
+#[test]
 fn a_second_deletion_shortens_the_grace_period() {
     check(
         json!({ "containers": [app(json!({}))] }),
@@ -452,11 +493,11 @@ fn a_second_deletion_shortens_the_grace_period() {
               = Running a:ready
             deleted 30
               -> stop a: PodEnds in 30s
-              -> terminate a
-              = Running a:running, wakes in 30s
+              = Running a:running, wakes in 0s
             deleted 0
-              = Running a:running, wakes in 1s
+              = Running a:running, wakes in 0s
             after 1s
+              -> terminate a
               -> kill a
               = Running a:running
             vanished

@@ -68,6 +68,7 @@ pub enum StopStage {
 pub struct Stop {
     pub reason: StopReason,
     pub stage: StopStage,
+    pub since: Timestamp,
     /// When SIGKILL follows.
     pub deadline: Timestamp,
 }

@@ -106,8 +106,8 @@ fn spdy(headers: &HeaderMap, endpoint: Endpoint) -> Result<(Protocol, Response<(
         Endpoint::Remote => "v4.channel.k8s.io",
         Endpoint::PortForward => "portforward.k8s.io",
     };
-    let may_offer_nothing = endpoint == Endpoint::PortForward;
-    if !(offered.contains(&wanted) || offered.is_empty() && may_offer_nothing) {
+    let silent = offered.is_empty() && endpoint == Endpoint::PortForward;
+    if !silent && !offered.contains(&wanted) {
         return Err(NegotiateError::NoProtocol { client: offered.join(" "), server: wanted });
     }
     let mut response = switching("SPDY/3.1");

@@ -147,7 +147,7 @@ async fn init_containers_share_volumes_and_the_account_has_a_token() {
 
     let show = async |name: &str| {
         let path = format!("/var/run/secrets/kubernetes.io/serviceaccount/{name}");
-        rig.kubectl(&["exec", "web", "--", "/bin/tool", "show", &path], &[]).await.1
+        rig.kubectl(&["exec", "web", "-c", "a", "--", "/bin/tool", "show", &path], &[]).await.1
     };
     assert_eq!(show("ca.crt").await, "authority");
     assert_eq!(show("namespace").await, "default");
