@@ -3,7 +3,7 @@
 //! `/` shows version, pod and colour · `/api` the same as JSON · `/healthz` · `/metrics` for Prometheus ·
 //! `/fail` answers 500 · `/burn?seconds=N` keeps one core busy · `/crash` ends the process.
 //!
-//! Settings come from the environment: `PORT` (8080), `VERSION`, `COLOUR`, and `FAIL_AT_START` with a reason to refuse to start.
+//! `hello version` prints the version and ends. Settings come from the environment: `PORT` (8080), `VERSION`, `COLOUR`, and `FAIL_AT_START` with a reason to refuse to start.
 
 use std::{
     env,
@@ -38,6 +38,10 @@ struct Answer {
 
 fn main() -> ExitCode {
     let setting = |name: &str, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());
+    if env::args().nth(1).as_deref() == Some("version") {
+        println!("{}", setting("VERSION", "1"));
+        return ExitCode::SUCCESS;
+    }
     println!("hello {} starting on port {}", setting("VERSION", "1"), setting("PORT", "8080"));
     if let Ok(reason) = env::var("FAIL_AT_START") {
         eprintln!("fatal: {reason}");

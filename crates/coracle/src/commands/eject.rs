@@ -60,7 +60,7 @@ mod tests {
         fs::write(dir.path().join("Dockerfile"), "FROM scratch\nEXPOSE 8080\n").unwrap();
         let eject = Eject { dir: dir.path().to_owned(), app: Some("shop".to_owned()) };
         run(&eject).unwrap();
-        assert!(fs::read_to_string(dir.path().join("kustomization.yaml")).unwrap().contains("resources"));
-        assert!(run(&eject).unwrap_err().to_string().contains("kustomization.yaml"));
+        assert!(fs::read_to_string(dir.path().join("deploy/kustomization.yaml")).unwrap().contains("resources"));
+        assert!(run(&eject).unwrap_err().to_string().contains("deploy/kustomization.yaml"));
     }
 }
