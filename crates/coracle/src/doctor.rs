@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::{cli::Output, paths::DataDir, print};
 
-const MIN_KERNEL: (u32, u32) = (5, 10);
+/// For clone3, openat2 and mount_setattr.
+const MIN_KERNEL: (u32, u32) = (5, 12);
 const MIN_FREE_BYTES: u64 = 1 << 30;
 const CONTROLLERS: [&str; 4] = ["cpu", "memory", "pids", "devices"];
 
@@ -88,7 +89,7 @@ fn kernel() -> Check {
     let mut numbers = release.split(['.', '-']).map_while(|n| n.trim().parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let outcome = if version >= MIN_KERNEL { Outcome::Ok } else { Outcome::Missing };
-    check("kernel", outcome, format!("Linux {}", release.trim()), "Linux 5.10 or newer is needed: upgrade the system")
+    check("kernel", outcome, format!("Linux {}", release.trim()), "Linux 5.12 or newer is needed: upgrade the system")
 }
 
 /// Tries each kind of namespace on a thread of its own, which takes them with it when it ends.

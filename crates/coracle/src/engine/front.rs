@@ -23,8 +23,8 @@ pub struct Delivery {
 
 impl Delivery {
     pub fn open(dir: &DataDir, client: kube::Client, runtime: Runtime, gateway_http_port: u16) -> anyhow::Result<Self> {
-        let repositories = Repositories::open(&dir.git()).context("the Git repositories")?;
-        let registry = RegistryStore::open(&dir.registry()).context("the registry")?;
+        let repositories = Repositories::open(dir.git()).context("the Git repositories")?;
+        let registry = RegistryStore::open(dir.registry()).context("the registry")?;
         let images = BaseImages::new(StoreImages::new(registry.clone(), REGISTRY_HOST), registry.clone());
         let builder = coracle_build::Builder {
             store: registry.clone(),

@@ -1,6 +1,7 @@
 //! Scenarios driven through the front door: the binary, git, kubectl and HTTP, with real containers.
 
 mod bad_input;
+mod builds;
 mod kubectl;
 mod previews;
 mod privileges;
