@@ -23,10 +23,9 @@ pub fn find(dir: &DataDir) -> Vec<String> {
     left
 }
 
-/// Processes in our cgroups, or started with our directory on their command line; not this one.
+/// Processes in our cgroups, and shims that hold files of ours open; not this one.
 pub fn processes(dir: &DataDir) -> Vec<(i32, String)> {
     let instance = dir.instance();
-    let root = dir.root().as_os_str().as_encoded_bytes().to_vec();
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
     pids.filter_map(|entry| {
         let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
@@ -35,12 +34,19 @@ pub fn processes(dir: &DataDir) -> Vec<(i32, String)> {
         }
         let cgroups = fs::read_to_string(entry.path().join("cgroup")).ok()?;
         let command = fs::read(entry.path().join("cmdline")).ok()?;
-        let is_shim = command.windows(7).any(|w| w == b"__shim\0") && command.windows(root.len()).any(|w| w == root);
-        let ours = cgroups.lines().any(|line| line.contains(&instance)) || is_shim;
+        let is_shim = command.windows(7).any(|word| word == b"__shim\0");
+        let ours =
+            cgroups.lines().any(|line| line.contains(&instance)) || is_shim && holds_files(&entry.path(), dir.root());
         let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
         ours.then(|| (pid, name.trim().to_owned()))
     })
     .collect()
+}
+
+/// Whether a process has files below `root` open; a shim's command line names none of them.
+fn holds_files(process: &Path, root: &Path) -> bool {
+    let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+    descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok()).any(|target| target.starts_with(root))
 }
 
 /// Mount points below the data directory; network namespaces are among them, since they are kept by mounts.

@@ -159,3 +159,32 @@ fn connections_into_a_pod() -> anyhow::Result<()> {
     assert!(!missing.status.success());
     Ok(())
 }
+
+#[test]
+fn a_deployment_of_ones_own_is_rolled_out_and_undone() -> anyhow::Result<()> {
+    if !Engine::is_possible() {
+        return Ok(());
+    }
+    let engine = Engine::start(super::binary())?;
+    let Some(kubectl) = Kubectl::find(&engine) else { return Ok(()) };
+    let repository = super::hello_repository()?;
+    let (pushed, said) = super::push(&engine, &repository, "shop", "main")?;
+    assert!(pushed, "{said}");
+    let image_path = "--output=jsonpath={.spec.template.spec.containers[0].image}";
+    let image = kubectl.run(&["--namespace=shop", "get", "deployment", "shop", image_path])?;
+
+    kubectl.run(&["create", "namespace", "lab"])?;
+    let lab = |arguments: &[&str]| kubectl.run(&[&["--namespace=lab"], arguments].concat());
+    lab(&["create", "deployment", "web", &format!("--image={image}"), "--replicas=2"])?;
+    lab(&["rollout", "status", "deployment/web", "--timeout=30s"])?;
+    lab(&["set", "env", "deployment/web", "COLOUR=red"])?;
+    lab(&["rollout", "status", "deployment/web", "--timeout=30s"])?;
+    says(&lab(&["rollout", "history", "deployment/web"])?, &["1", "2"]);
+    lab(&["rollout", "undo", "deployment/web"])?;
+    says(&lab(&["rollout", "status", "deployment/web", "--timeout=30s"])?, &["successfully rolled out"]);
+    assert!(!lab(&["get", "deployment", "web", "--output=json"])?.contains("COLOUR"));
+    kubectl.run(&["delete", "namespace", "lab", "--timeout=60s"])?;
+    let gone = kubectl.try_run(&["get", "namespace", "lab"])?;
+    says(&String::from_utf8_lossy(&gone.stderr), &["not found"]);
+    Ok(())
+}
