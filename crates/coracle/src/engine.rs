@@ -110,7 +110,7 @@ async fn serve(
 
     let registry_url = format!("http://{}", announced.urls.registry);
     let runtime = ContainerRuntime::open(RuntimeOptions {
-        root: dir.root().join("runtime"),
+        root: dir.runtime(),
         cgroup: format!("/{}", dir.instance()),
         shim: PathBuf::from("/proc/self/exe"),
         mirrors: BTreeMap::from([(REGISTRY_HOST.to_owned(), registry_url)]),

@@ -40,8 +40,9 @@ impl DataDir {
     pub fn registry(&self) -> PathBuf {
         self.0.join("registry")
     }
-    pub fn images(&self) -> PathBuf {
-        self.0.join("images")
+    /// Unpacked images and containers.
+    pub fn runtime(&self) -> PathBuf {
+        self.0.join("runtime")
     }
     pub fn builds(&self) -> PathBuf {
         self.0.join("builds")
@@ -85,7 +86,7 @@ impl DataDir {
             self.store(),
             self.git(),
             self.registry(),
-            self.images(),
+            self.runtime(),
             self.builds(),
             self.pods(),
             self.run(),

@@ -5,7 +5,7 @@ use std::{fs, net::Ipv4Addr, sync::Arc};
 use anyhow::Context;
 use coracle_certs::{Authority, LeafRequest, ReloadingIdentity, Usage};
 use coracle_clock::{Clock, SystemClock};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
     server::WebPkiClientVerifier,
@@ -14,6 +14,8 @@ use rustls::{
 use crate::{paths::DataDir, state::write_whole};
 
 const LEAF_LIFE: SignedDuration = SignedDuration::from_hours(365 * 24);
+/// A renewal that failed is tried again after so long.
+const RENEW_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 /// The file that holds the key service account tokens are signed with.
 const SERVICE_ACCOUNT_KEY: &str = "service-account.key";
 
@@ -26,6 +28,8 @@ pub struct Identity {
     /// What `git push` and registry pushes show.
     pub push_token: String,
     names: Vec<String>,
+    /// When what the server shows should be replaced.
+    renew_at: Timestamp,
 }
 
 impl Identity {
@@ -33,9 +37,10 @@ impl Identity {
     pub fn load_or_create(dir: &DataDir, node_name: &str, addresses: &[Ipv4Addr]) -> anyhow::Result<Self> {
         let authority = Authority::load_or_create(&dir.pki(), "ca", &SystemClock)?;
         let names = server_names(node_name, addresses);
-        let server = ReloadingIdentity::new(&authority.issue(&server_leaf(&names), &SystemClock)?)?;
+        let leaf = authority.issue(&server_leaf(&names), &SystemClock)?;
         Ok(Self {
-            server,
+            server: ReloadingIdentity::new(&leaf)?,
+            renew_at: leaf.renew_at(),
             names,
             service_account_key: service_account_key(dir)?,
             push_token: push_token(dir)?,
@@ -86,25 +91,26 @@ impl Identity {
 
     /// Renews the server's certificate and the kubeconfig at two thirds of their life, for as long as the engine runs.
     pub async fn keep_fresh(self: Arc<Self>, dir: DataDir, server_url: String) {
+        let mut renew_at = self.renew_at;
         loop {
-            let leaf = match self.authority.issue(&server_leaf(&self.names), &SystemClock) {
-                Ok(leaf) => leaf,
+            let wait = SystemClock.now().duration_until(renew_at);
+            tokio::time::sleep(wait.try_into().unwrap_or_default()).await;
+            renew_at = match self.renew(&dir, &server_url) {
+                Ok(next) => next,
                 Err(error) => {
-                    tracing::error!("renewing the server certificate: {error}");
-                    return;
+                    tracing::error!("renewing certificates: {error:#}");
+                    SystemClock.now() + RENEW_AGAIN
                 }
             };
-            let until = SystemClock.now().duration_until(leaf.renew_at());
-            tokio::time::sleep(until.unsigned_abs()).await;
-            let renewed = self
-                .server
-                .replace(&leaf)
-                .map_err(anyhow::Error::from)
-                .and_then(|()| self.write_kubeconfig(&dir, &server_url));
-            if let Err(error) = renewed {
-                tracing::error!("renewing certificates: {error:#}");
-            }
         }
+    }
+
+    /// Shows a fresh leaf and writes a fresh kubeconfig; when that is to be done again.
+    fn renew(&self, dir: &DataDir, server_url: &str) -> anyhow::Result<Timestamp> {
+        let leaf = self.authority.issue(&server_leaf(&self.names), &SystemClock)?;
+        self.server.replace(&leaf)?;
+        self.write_kubeconfig(dir, server_url)?;
+        Ok(leaf.renew_at())
     }
 }
 
