@@ -8,9 +8,7 @@ fn every_mistake_is_told_in_the_push_and_breaks_nothing() -> anyhow::Result<()> 
         return Ok(());
     }
     let engine = Engine::start(super::binary())?;
-    let repository = super::hello_repository()?;
-    let (pushed, said) = super::push(&engine, &repository, "shop", "main")?;
-    assert!(pushed, "{said}");
+    let repository = super::deploy_hello(&engine, "shop")?;
     let good = repository.head()?;
 
     let pod = |image: &str, extra: &str| {

@@ -62,9 +62,7 @@ fn a_session_of_everyday_commands() -> anyhow::Result<()> {
     }
     let engine = Engine::start(super::binary())?;
     let Some(kubectl) = Kubectl::find(&engine) else { return Ok(()) };
-    let repository = super::hello_repository()?;
-    let (pushed, said) = super::push(&engine, &repository, "shop", "main")?;
-    assert!(pushed, "{said}");
+    super::deploy_hello(&engine, "shop")?;
     let shop = |arguments: &[&str]| kubectl.run(&[&["--namespace=shop"], arguments].concat());
 
     says(&kubectl.run(&["get", "nodes"])?, &["Ready"]);
@@ -131,9 +129,7 @@ fn connections_into_a_pod() -> anyhow::Result<()> {
     }
     let engine = Engine::start(super::binary())?;
     let Some(kubectl) = Kubectl::find(&engine) else { return Ok(()) };
-    let repository = super::hello_repository()?;
-    let (pushed, said) = super::push(&engine, &repository, "shop", "main")?;
-    assert!(pushed, "{said}");
+    super::deploy_hello(&engine, "shop")?;
     let pod = kubectl.run(&["--namespace=shop", "get", "pods", "--output=jsonpath={.items[0].metadata.name}"])?;
 
     let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
@@ -167,9 +163,7 @@ fn a_deployment_of_ones_own_is_rolled_out_and_undone() -> anyhow::Result<()> {
     }
     let engine = Engine::start(super::binary())?;
     let Some(kubectl) = Kubectl::find(&engine) else { return Ok(()) };
-    let repository = super::hello_repository()?;
-    let (pushed, said) = super::push(&engine, &repository, "shop", "main")?;
-    assert!(pushed, "{said}");
+    super::deploy_hello(&engine, "shop")?;
     let image_path = "--output=jsonpath={.spec.template.spec.containers[0].image}";
     let image = kubectl.run(&["--namespace=shop", "get", "deployment", "shop", image_path])?;
 

@@ -38,6 +38,14 @@ fn hello_repository() -> anyhow::Result<Repository> {
     Ok(repository)
 }
 
+/// Pushes the sample app's repository as `app`, which must succeed.
+fn deploy_hello(engine: &Engine, app: &str) -> anyhow::Result<Repository> {
+    let repository = hello_repository()?;
+    let (pushed, said) = push(engine, &repository, app, "main")?;
+    anyhow::ensure!(pushed, "{said}");
+    Ok(repository)
+}
+
 /// Pushes `refspec`; whether git was content, and what it printed.
 fn push(engine: &Engine, repository: &Repository, app: &str, refspec: &str) -> anyhow::Result<(bool, String)> {
     let output = repository.try_git(&["push", "--force", &engine.git_url(app)?, refspec])?;

@@ -8,9 +8,7 @@ async fn a_branch_becomes_a_preview_and_goes_with_it() -> anyhow::Result<()> {
         return Ok(());
     }
     let engine = Engine::start(super::binary())?;
-    let repository = super::hello_repository()?;
-    let (pushed, said) = super::push(&engine, &repository, "shop", "main")?;
-    assert!(pushed, "{said}");
+    let repository = super::deploy_hello(&engine, "shop")?;
     repository.git(&["checkout", "--quiet", "-b", "try-red"])?;
     let dockerfile = include_str!("../../../../examples/hello/Dockerfile").replace("COLOUR=teal", "COLOUR=red");
     repository.write("Dockerfile", dockerfile.as_bytes(), false)?;
