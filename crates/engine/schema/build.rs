@@ -60,7 +60,7 @@ fn definitions() -> BTreeMap<String, Value> {
         k8s::kube_aggregator::pkg::apis::apiregistration::v1 => APIService;
         k8s::api::flowcontrol::v1 => FlowSchema PriorityLevelConfiguration;
         k8s::api::resource::v1 => ResourceClaim ResourceClaimTemplate DeviceClass ResourceSlice;
-        k8s::apimachinery::pkg::apis::meta::v1 => Status DeleteOptions ListMeta Patch;
+        k8s::apimachinery::pkg::apis::meta::v1 => Status DeleteOptions ListMeta Patch APIVersions APIGroup APIGroupList APIResourceList;
     }
     generator.take_definitions(true).into_iter().collect()
 }

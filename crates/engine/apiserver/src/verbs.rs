@@ -3,6 +3,7 @@
 pub mod collection;
 pub mod create;
 pub mod delete;
+pub mod frames;
 pub mod get;
 pub mod incoming;
 pub mod list;
@@ -65,6 +66,7 @@ impl Call<'_> {
     ) -> Attributes<'b> {
         Attributes {
             server: self.server,
+            request: self.request,
             user: &self.request.user,
             operation,
             resource: self.resource,

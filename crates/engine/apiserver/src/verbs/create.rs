@@ -89,8 +89,7 @@ fn name_it(value: &mut Value) -> bool {
 }
 
 async fn write_new(call: &Call<'_>, value: Value, options: &WriteOptions) -> Result<Written, Failure> {
-    let _turn = admission::quota::turn(call.server, &call.request.info.namespace).await;
-    let (value, hold) = prepare(call, value, options)?;
+    let Prepared { value, hold, turn: _turn } = prepare(call, value, options).await?;
     let key = call.resource.key(object::namespace(&value), object::name(&value));
     let name = object::name(&value).to_owned();
     let exists = || Failure::already_exists(call.resource.group_resource(), &name);
@@ -114,8 +113,18 @@ async fn write_new(call: &Call<'_>, value: Value, options: &WriteOptions) -> Res
     record.map(Written::Stored).ok_or_else(|| Failure::internal("a write left no record"))
 }
 
+/// An object that may be written, with what is held for it until it is.
+pub struct Prepared {
+    /// The object.
+    pub value: Value,
+    /// What its strategy took for it.
+    pub hold: Hold,
+    /// Its turn at the quotas.
+    pub turn: admission::Turn,
+}
+
 /// Everything between decoding and the store.
-fn prepare(call: &Call<'_>, mut value: Value, options: &WriteOptions) -> Result<(Value, Hold), Failure> {
+async fn prepare(call: &Call<'_>, mut value: Value, options: &WriteOptions) -> Result<Prepared, Failure> {
     let kind = &*call.resource.kind;
     let server = call.server;
     let now = object::time(server.clock.now());
@@ -129,7 +138,7 @@ fn prepare(call: &Call<'_>, mut value: Value, options: &WriteOptions) -> Result<
     defaults::apply(kind, &mut value);
     let name = object::name(&value).to_owned();
     let attributes = call.attributes(Operation::Create, &name, None, options.dry_run);
-    admission::mutate(&attributes, &mut value)?;
+    admission::mutate(&attributes, &mut value).await?;
     let hold = call.resource.strategy.prepare_create(server, &mut value)?;
     defaults::apply(kind, &mut value);
     let mut causes: Vec<Cause> = validate::create(kind, &value).iter().map(Cause::from).collect();
@@ -137,7 +146,7 @@ fn prepare(call: &Call<'_>, mut value: Value, options: &WriteOptions) -> Result<
     if !causes.is_empty() {
         return Err(Failure::invalid(&kind.group, &kind.kind, &name, causes));
     }
-    admission::validate(&attributes, &value)?;
+    let turn = admission::validate(&attributes, &value).await?;
     if call.request.info.verb != "patch" || !super::patch::is_apply(call.request) {
         let manager = super::modify::manager(call, options);
         let request = apply::Request {
@@ -150,5 +159,5 @@ fn prepare(call: &Call<'_>, mut value: Value, options: &WriteOptions) -> Result<
         };
         value = apply::update(&request, value);
     }
-    Ok((value, hold))
+    Ok(Prepared { value, hold, turn })
 }

@@ -137,7 +137,8 @@ async fn attempt_delete(call: &Call<'_>, record: &Arc<Record>, options: &DeleteO
     let live = call.served_value(record)?;
     check_preconditions(call, &live, options)?;
     let name = object::name(&live).to_owned();
-    admission::validate(&call.attributes(Operation::Delete, &name, Some(&live), options.dry_run), &live)?;
+    let attributes = call.attributes(Operation::Delete, &name, Some(&live), options.dry_run);
+    admission::validate_without_object(&attributes, &live).await?;
     let mut value = live.clone();
     let by_default = call.resource.strategy.orphans_by_default().then_some(Propagation::Orphan);
     if let (None, true) = (options.propagation, &*call.resource.kind.plural == "jobs") {

@@ -9,6 +9,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{BufMut, Bytes, BytesMut};
+use coracle_schema::protobuf::ListWriter;
 use coracle_store::{Record, RevisionError, Snapshot};
 use http::StatusCode;
 use http_body::{Frame, SizeHint};
@@ -21,7 +22,7 @@ use crate::{
     object::{key_name, key_namespace},
     registry::Resource,
     request::{
-        accept::{Format, Shape},
+        accept::{Format, PROTOBUF, Shape},
         query::{ListOptions, VersionMatch},
         selector::{FieldSelector, LabelSelector},
     },
@@ -215,6 +216,9 @@ fn answer(call: &Call<'_>, page: Page) -> Result<Answer, Failure> {
         answer.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
         return Ok(answer);
     }
+    if request.accept.format == Format::Protobuf {
+        return protobuf_answer(call, &page, &metadata);
+    }
     let items = page.records.iter().map(|record| served_value(call.resource, record)).collect::<Result<Vec<_>, _>>()?;
     let now = call.server.clock.now();
     let value = match request.accept.shape {
@@ -225,6 +229,21 @@ fn answer(call: &Call<'_>, page: Page) -> Result<Answer, Failure> {
         _ => show::many(call.resource, request, &items, metadata, now),
     };
     Ok(response::value(StatusCode::OK, request.accept, &value))
+}
+
+fn protobuf_answer(call: &Call<'_>, page: &Page, metadata: &Value) -> Result<Answer, Failure> {
+    let kind = &call.resource.kind;
+    let is_whole = call.request.accept.shape == Shape::Whole;
+    let of = is_whole.then(|| kind.schema.root());
+    let mut list = ListWriter::new(metadata.to_string().as_bytes(), of).map_err(Failure::internal)?;
+    for record in &page.records {
+        list.push(&served_bytes(call.resource, record)?).map_err(Failure::internal)?;
+    }
+    let bytes = match is_whole {
+        true => list.finish(&call.resource.api_version, &kind.list_kind),
+        false => list.finish(show::version(call.request), "PartialObjectMetadataList"),
+    };
+    Ok(response::answer(StatusCode::OK, PROTOBUF, bytes))
 }
 
 fn list_metadata(page: &Page) -> Value {

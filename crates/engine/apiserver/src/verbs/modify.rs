@@ -6,7 +6,10 @@ use coracle_store::{Change, CommitError, Expect, Record};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-use super::{Call, create::Written};
+use super::{
+    Call,
+    create::{Prepared, Written},
+};
 use crate::{
     admission::{self, Operation},
     object,
@@ -80,11 +83,7 @@ async fn attempt_write(
     live: &Value,
     proposal: Proposal,
 ) -> Result<Written, Failure> {
-    let _turn = match call.request.info.subresource.as_str() {
-        "" => admission::quota::turn(call.server, &call.request.info.namespace).await,
-        _ => None,
-    };
-    let (value, hold) = prepare(call, options, live, proposal)?;
+    let Prepared { value, hold, turn: _turn } = prepare(call, options, live, proposal).await?;
     if is_finished(call, &value) && object::is_deleting(live) {
         return remove(call, options, record, value, hold).await;
     }
@@ -147,12 +146,12 @@ pub fn lost_race(call: &Call<'_>, error: &CommitError) -> Failure {
 }
 
 /// Everything between the client's wish and the store.
-fn prepare(
+async fn prepare(
     call: &Call<'_>,
     options: &WriteOptions,
     live: &Value,
     proposal: Proposal,
-) -> Result<(Value, Hold), Failure> {
+) -> Result<Prepared, Failure> {
     let Proposal { mut value, managed } = proposal;
     let kind = &*call.resource.kind;
     let name = call.request.info.name.as_str();
@@ -175,7 +174,7 @@ fn prepare(
     }
     defaults::apply(kind, &mut value);
     let attributes = call.attributes(Operation::Update, name, Some(live), options.dry_run);
-    admission::mutate(&attributes, &mut value)?;
+    admission::mutate(&attributes, &mut value).await?;
     if subresource.is_empty() {
         hold = call.resource.strategy.prepare_update(call.server, &mut value, live)?;
     }
@@ -186,11 +185,11 @@ fn prepare(
     if !causes.is_empty() {
         return Err(Failure::invalid(&kind.group, &kind.kind, name, causes));
     }
-    admission::validate(&attributes, &value)?;
+    let turn = admission::validate(&attributes, &value).await?;
     if !managed {
         value = track(call, options, live, value);
     }
-    Ok((value, hold))
+    Ok(Prepared { value, hold, turn })
 }
 
 /// Brings the managed fields up to date with what an update changed.

@@ -10,4 +10,5 @@ mod objects;
 mod races;
 mod support;
 mod watching;
+mod webhooks;
 mod wire;
