@@ -5,6 +5,7 @@ mod default_class;
 mod escalation;
 mod lifecycle;
 mod limits;
+mod pod_security;
 mod priority;
 pub mod quota;
 mod runtime_class;
@@ -90,6 +91,7 @@ pub fn chain() -> Vec<Box<dyn Admission>> {
         Box::new(lifecycle::NamespaceLifecycle),
         Box::new(limits::LimitRanger),
         Box::new(service_account::ServiceAccount),
+        Box::new(pod_security::PodSecurity),
         Box::new(priority::Priority),
         Box::new(tolerations::DefaultTolerationSeconds),
         Box::new(default_class::DefaultClass),

@@ -92,13 +92,13 @@ async fn let_change(request: &Attributes<'_>, hook: &Hook, object: Option<&mut V
     let served = request.server.registry.served();
     let Some(seen_as) = wanted(request, hook, object.as_deref(), &served)? else { return Ok(Change::NotAsked) };
     check_dry_run(request, hook)?;
-    let question = question(request, seen_as, object.as_deref());
+    let question = question(request, seen_as, object.as_deref()).await?;
     let Some(verdict) = settle(request, hook, question.ask(hook).await)? else { return Ok(Change::Nothing) };
     let Some(object) = object else { return Ok(Change::Nothing) };
     let Some(mut patched) = verdict.apply(&question.object)? else { return Ok(Change::Nothing) };
     fields::prune(&seen_as.kind, &mut patched);
     if seen_as.api_version != request.resource.api_version {
-        patched = convert(seen_as, request.resource, patched);
+        patched = convert(seen_as, request.resource, patched).await?;
     }
     defaults::apply(&request.resource.kind, &mut patched);
     *object = patched;
@@ -116,7 +116,7 @@ pub async fn validate(request: &Attributes<'_>, object: Option<&Value>) -> Resul
     for hook in hooks.iter() {
         if let Some(seen_as) = wanted(request, hook, object, &served)? {
             check_dry_run(request, hook)?;
-            let question = question(request, seen_as, object);
+            let question = question(request, seen_as, object).await?;
             asked.push(async move { (hook, question.ask(hook).await) });
         }
     }
@@ -220,21 +220,23 @@ fn in_namespace(request: &Attributes<'_>, hook: &Hook, object: Option<&Value>) -
     Ok(hook.namespaces.matches(|key| record.label(key)))
 }
 
-fn question<'a>(request: &'a Attributes<'a>, seen_as: &'a Resource, object: Option<&Value>) -> Question<'a> {
-    let shown = |value: Option<&Value>| match value {
-        Some(value) if seen_as.api_version != request.resource.api_version => {
-            convert(request.resource, seen_as, value.clone())
-        }
-        Some(value) => value.clone(),
-        None => Value::Null,
-    };
-    let connects = request.operation == Operation::Connect;
-    Question {
-        request,
-        seen_as,
-        object: if connects { connect_options(request) } else { shown(object) },
-        old: if connects { Value::Null } else { shown(request.old) },
+async fn question<'a>(
+    request: &'a Attributes<'a>,
+    seen_as: &'a Resource,
+    object: Option<&Value>,
+) -> Result<Question<'a>, Failure> {
+    if request.operation == Operation::Connect {
+        return Ok(Question { request, seen_as, object: connect_options(request), old: Value::Null });
     }
+    let (mut object, mut old) = (object.cloned().unwrap_or_default(), request.old.cloned().unwrap_or_default());
+    if seen_as.api_version != request.resource.api_version {
+        for shown in [&mut object, &mut old] {
+            if !shown.is_null() {
+                *shown = convert(request.resource, seen_as, shown.take()).await?;
+            }
+        }
+    }
+    Ok(Question { request, seen_as, object, old })
 }
 
 /// What a connection asks for, as the object that admission sees in its place.
@@ -261,6 +263,6 @@ fn connect_options(request: &Attributes<'_>) -> Value {
 }
 
 /// An object of one version of a resource in another.
-fn convert(from: &Resource, to: &Resource, object: Value) -> Value {
-    to.conversion.to_served(from.conversion.to_stored(object), &to.api_version)
+async fn convert(from: &Resource, to: &Resource, object: Value) -> Result<Value, Failure> {
+    to.conversion.to_served(from.conversion.to_stored(object).await?, &to.api_version).await
 }

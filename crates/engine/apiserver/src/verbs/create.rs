@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-use super::{Call, incoming, served_bytes};
+use super::{Call, Today, incoming, served_bytes};
 use crate::{
     admission::{self, Operation},
     names, object,
@@ -35,9 +35,9 @@ pub enum Written {
 
 impl Written {
     /// The object's bytes as the resource shows them.
-    pub fn bytes(&self, call: &Call<'_>) -> Result<Bytes, Failure> {
+    pub async fn bytes(&self, call: &Call<'_>) -> Result<Bytes, Failure> {
         match self {
-            Self::Stored(record) | Self::Unchanged(record) => served_bytes(call.resource, record),
+            Self::Stored(record) | Self::Unchanged(record) => served_bytes(call.resource, record).await,
             Self::Dry(value) | Self::Gone(value) => Ok(object::encode_plain(value).into()),
         }
     }
@@ -49,11 +49,21 @@ pub async fn create(call: &Call<'_>) -> Result<Answer, Failure> {
     let body = &call.request.body;
     let value = incoming::object(call.request, &call.resource.kind, body, options.field_validation)?;
     let written = create_object(call, value, &options).await?;
-    call.show(StatusCode::CREATED, written.bytes(call)?)
+    call.show(StatusCode::CREATED, written.bytes(call).await?)
 }
 
 /// Creates an object that is decoded already.
-pub async fn create_object(call: &Call<'_>, mut value: Value, options: &WriteOptions) -> Result<Written, Failure> {
+pub async fn create_object(call: &Call<'_>, value: Value, options: &WriteOptions) -> Result<Written, Failure> {
+    match Today::of(call)? {
+        Some(today) => {
+            let written = create_todays(&today.call(call), today.new_object(value), options).await?;
+            Ok(today.written(written))
+        }
+        None => create_todays(call, value, options).await,
+    }
+}
+
+async fn create_todays(call: &Call<'_>, mut value: Value, options: &WriteOptions) -> Result<Written, Failure> {
     if call.resource.terminating {
         let text = "create not allowed while custom resource definition is terminating";
         return Err(Failure::plain(405, "MethodNotAllowed", text));
@@ -99,7 +109,7 @@ async fn write_new(call: &Call<'_>, value: Value, options: &WriteOptions) -> Res
     if options.dry_run {
         return Ok(Written::Dry(value));
     }
-    let stored = call.resource.conversion.to_stored(value);
+    let stored = call.resource.conversion.to_stored(value).await?;
     let meta = object::meta(&stored, &call.resource.selectable);
     let change = Change::create(key, meta, object::encode(&stored));
     let committed = call.server.store.commit(vec![change]).await.map_err(|error| match error {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::{registry::Resource, request::accept::Accept, status::Failure};
+use crate::{registry::Resource, request::accept::Accept};
 
 /// Revisions follow each other, so that each slot is as good as any other.
 const SLOTS: usize = 512;
@@ -30,25 +30,24 @@ impl Default for Frames {
 }
 
 impl Frames {
-    /// The object of the event at `revision`, as `encode` makes it where it is not known in this representation.
-    pub fn get(
-        &self,
-        resource: &Arc<Resource>,
-        revision: u64,
-        accept: Accept,
-        encode: impl FnOnce() -> Result<Bytes, Failure>,
-    ) -> Result<Bytes, Failure> {
-        let mut slot = self.0[revision as usize % SLOTS].lock();
+    /// The object of the event at `revision`, where it is known in this representation.
+    pub fn get(&self, resource: &Arc<Resource>, revision: u64, accept: Accept) -> Option<Bytes> {
+        let slot = self.slot(revision).lock();
         let known = slot.as_ref().filter(|frame| {
             frame.revision == revision && frame.accept == accept && Arc::ptr_eq(&frame.resource, resource)
         });
-        if let Some(frame) = known {
-            return Ok(frame.bytes.clone());
-        }
-        let bytes = encode()?;
+        known.map(|frame| frame.bytes.clone())
+    }
+
+    /// Keeps what was encoded, in place of an older event.
+    pub fn put(&self, resource: &Arc<Resource>, revision: u64, accept: Accept, bytes: &Bytes) {
         if bytes.len() <= LARGEST_BYTES {
-            *slot = Some(Frame { revision, resource: resource.clone(), accept, bytes: bytes.clone() });
+            let frame = Frame { revision, resource: resource.clone(), accept, bytes: bytes.clone() };
+            *self.slot(revision).lock() = Some(frame);
         }
-        Ok(bytes)
+    }
+
+    fn slot(&self, revision: u64) -> &Mutex<Option<Frame>> {
+        &self.0[revision as usize % SLOTS]
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 use super::{
-    Call,
+    Call, Today,
     create::{Prepared, Written},
 };
 use crate::{
@@ -37,14 +37,25 @@ pub async fn modify(
     options: &WriteOptions,
     propose: impl Fn(&Value) -> Result<Proposal, Failure>,
 ) -> Result<Written, Failure> {
+    let today = Today::of(call)?;
     let mut attempt = 0;
     loop {
         attempt += 1;
         let record = call.record()?;
-        let live = call.served_value(&record)?;
+        let live = call.served_value(&record).await?;
         let proposal = propose(&live)?;
         let insists = check_preconditions(call, &proposal.value, &live)?;
-        match attempt_write(call, options, &record, &live, proposal).await {
+        let outcome = match &today {
+            Some(today) => {
+                let call = today.call(call);
+                let live = call.served_value(&record).await?;
+                let value = today.changed_object(proposal.value, &live);
+                let written = attempt_write(&call, options, &record, &live, Proposal { value, ..proposal }).await;
+                written.map(|written| today.written(written))
+            }
+            None => attempt_write(call, options, &record, &live, proposal).await,
+        };
+        match outcome {
             Err(failure) if failure.is_lost_race && !insists && attempt < ATTEMPTS => {}
             outcome => return outcome,
         }
@@ -93,7 +104,7 @@ async fn attempt_write(
     if options.dry_run {
         return Ok(Written::Dry(value));
     }
-    let stored = call.resource.conversion.to_stored(value);
+    let stored = call.resource.conversion.to_stored(value).await?;
     let meta = object::meta(&stored, &call.resource.selectable);
     let expect = Expect::Revision(record.revision());
     let change = Change::put(record.key(), expect, meta, object::encode(&stored));
@@ -123,7 +134,7 @@ async fn remove(
     if options.dry_run {
         return Ok(Written::Gone(value));
     }
-    let stored = call.resource.conversion.to_stored(value.clone());
+    let stored = call.resource.conversion.to_stored(value.clone()).await?;
     let change = Change::delete(record.key(), Expect::Revision(record.revision()), Some(object::encode(&stored)));
     call.server.store.commit(vec![change]).await.map_err(|error| lost_race(call, &error))?;
     if let Some(hold) = hold {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, Interval};
 
 use super::{
-    Call,
+    Call, all_served_bytes,
     list::{Selection, too_old, wait_for_revision},
     served_bytes, served_value,
 };
@@ -35,6 +35,7 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// Watches that set no limit end after this, or up to twice as long, so that they do not all come back at once.
 const SHORTEST_SECONDS: u64 = 30 * 60;
 const PIECE_BYTES: usize = 32 * 1024;
+const INITIAL_AT_ONCE: usize = 100;
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 /// Answers with a stream of events.
@@ -121,7 +122,7 @@ enum Turn {
 impl Watching {
     /// The next bytes; `None` at the end.
     async fn next_piece(&mut self) -> Option<Bytes> {
-        if let Some(piece) = self.initial_piece() {
+        if let Some(piece) = self.initial_piece().await {
             return Some(piece);
         }
         if let Some(revision) = self.initial_end.take() {
@@ -134,9 +135,13 @@ impl Watching {
         loop {
             match self.turn().await {
                 Turn::Events(events) => {
-                    let piece = self.encode(&events);
+                    let piece = self.encode(&events).await;
                     if !piece.is_empty() {
                         return Some(piece);
+                    }
+                    if let Some(failure) = self.problem.take() {
+                        self.watcher = None;
+                        return Some(self.frame("ERROR", &failure.to_value()));
                     }
                 }
                 Turn::Bookmark => {
@@ -167,21 +172,35 @@ impl Watching {
         }
     }
 
-    fn initial_piece(&mut self) -> Option<Bytes> {
+    async fn initial_piece(&mut self) -> Option<Bytes> {
         if self.initial.is_empty() {
             return None;
         }
         let mut piece = Vec::with_capacity(PIECE_BYTES);
-        while piece.len() < PIECE_BYTES {
-            let Some(record) = self.initial.pop_front() else { break };
-            if let Ok(object) = self.encoded(&record) {
-                self.push(&mut piece, "ADDED", &object);
+        // Whoever converts objects is asked about many at once.
+        let at_once = if self.resource.conversion.is_remote() { INITIAL_AT_ONCE } else { 1 };
+        while piece.len() < PIECE_BYTES && !self.initial.is_empty() {
+            let records: Vec<_> = self.initial.drain(..at_once.min(self.initial.len())).collect();
+            let encoded = match all_served_bytes(&self.resource, &records).await {
+                Ok(all) => all.into_iter().map(|bytes| self.encoded(bytes)).collect::<Result<Vec<_>, _>>(),
+                Err(failure) => Err(failure),
+            };
+            match encoded {
+                Ok(all) => all.iter().for_each(|object| self.push(&mut piece, "ADDED", object)),
+                Err(failure) => self.break_off(failure),
             }
         }
         Some(piece.into())
     }
 
-    fn encode(&mut self, events: &[Arc<Event>]) -> Bytes {
+    /// Ends the stream with what went wrong.
+    fn break_off(&mut self, failure: Failure) {
+        self.initial.clear();
+        self.initial_end = None;
+        self.problem = Some(failure);
+    }
+
+    async fn encode(&mut self, events: &[Arc<Event>]) -> Bytes {
         let mut piece = Vec::new();
         for event in events {
             let now = event.kind != EventKind::Deleted && self.selection.matches(&event.record);
@@ -193,41 +212,53 @@ impl Watching {
                 (false, false) => continue,
             };
             let object = if kind == "DELETED" && event.kind != EventKind::Deleted {
-                self.left(event)
+                self.left(event).await
             } else {
-                self.shared(&event.record)
+                self.shared(&event.record).await
             };
-            if let Ok(object) = object {
-                self.push(&mut piece, kind, &object);
+            match object {
+                Ok(object) => self.push(&mut piece, kind, &object),
+                Err(failure) => {
+                    self.break_off(failure);
+                    break;
+                }
             }
         }
         piece.into()
     }
 
     /// An object that a change took out of the selection: shown as it last was in it, at the revision of the change.
-    fn left(&mut self, event: &Event) -> Result<Bytes, Failure> {
+    async fn left(&mut self, event: &Event) -> Result<Bytes, Failure> {
         let previous = event.previous.as_ref().unwrap_or(&event.record);
-        let mut value = served_value(&self.resource, previous)?;
+        let mut value = served_value(&self.resource, previous).await?;
         crate::object::set_meta(&mut value, "resourceVersion", Some(json!(event.revision().to_string())));
         self.shown(value)
     }
 
     /// An event's object: encoded once for all who watch it in the same representation.
-    fn shared(&mut self, record: &Record) -> Result<Bytes, Failure> {
+    async fn shared(&mut self, record: &Record) -> Result<Bytes, Failure> {
         let accept = self.request.accept;
-        let is_stored = accept.shape == Shape::Whole && accept.format != Format::Protobuf;
-        if is_stored || accept.shape == Shape::Table {
-            return self.encoded(record);
+        let as_stored =
+            accept.shape == Shape::Whole && accept.format != Format::Protobuf && self.resource.is_plain(record);
+        if as_stored || accept.shape == Shape::Table {
+            let bytes = served_bytes(&self.resource, record).await?;
+            return self.encoded(bytes);
         }
-        let server = self.server.clone();
-        server.frames.get(&self.resource.clone(), record.revision(), accept, || self.encoded(record))
+        if let Some(known) = self.server.frames.get(&self.resource, record.revision(), accept) {
+            return Ok(known);
+        }
+        let bytes = served_bytes(&self.resource, record).await?;
+        let encoded = self.encoded(bytes)?;
+        self.server.frames.put(&self.resource, record.revision(), accept, &encoded);
+        Ok(encoded)
     }
 
-    fn encoded(&mut self, record: &Record) -> Result<Bytes, Failure> {
+    /// An object's JSON as the client wants it.
+    fn encoded(&mut self, json: Bytes) -> Result<Bytes, Failure> {
         match (self.request.accept.shape, self.request.accept.format) {
-            (Shape::Whole, Format::Protobuf) => in_protobuf(&served_bytes(&self.resource, record)?),
-            (Shape::Whole, _) => served_bytes(&self.resource, record),
-            _ => self.shown(served_value(&self.resource, record)?),
+            (Shape::Whole, Format::Protobuf) => in_protobuf(&json),
+            (Shape::Whole, _) => Ok(json),
+            _ => self.shown(serde_json::from_slice(&json).map_err(Failure::internal)?),
         }
     }
 
