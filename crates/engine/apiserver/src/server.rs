@@ -165,6 +165,7 @@ impl Server {
         crate::bootstrap::ensure(&server).await.map_err(StartError::Bootstrap)?;
         crate::crd::start(&server).await;
         crate::expiry::start(&server);
+        admission::quota::status::start(&server);
         Ok(server)
     }
 

@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 
 use super::{Attributes, Operation};
 use crate::{
-    object,
     reach::Reach,
     registry::{Resource, Served},
     request::selector::LabelSelector,
