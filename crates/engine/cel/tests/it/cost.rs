@@ -1,0 +1,61 @@
+//! Costs, beforehand and afterwards, in Kubernetes' units.
+
+use coracle_cel::{Environment, Value, limits, schema};
+use expect_test::{Expect, expect};
+use serde_json::json;
+
+fn check(lines: &str, expected: Expect) {
+    let schema = json!({"type": "object", "properties": {
+        "name": {"type": "string", "maxLength": 10},
+        "free": {"type": "string"},
+        "count": {"type": "integer"},
+        "list": {"type": "array", "maxItems": 5, "items": {"type": "string", "maxLength": 20}},
+        "open": {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "string"}}}},
+        "map": {"type": "object", "maxProperties": 3, "additionalProperties": {"type": "integer"}},
+    }});
+    let declaration = schema::declare(&schema, false).unwrap();
+    let object = json!({"name": "abc", "free": "x", "count": 3, "list": ["a", "bb"], "open": [], "map": {"k": 1}});
+    let environment = Environment::new().with("self", declaration.clone());
+    let mut out = String::new();
+    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let program = environment.compile(line).unwrap();
+        let estimate = program.estimate();
+        let cost = program.evaluate(&[Value::json(&object, Some(&declaration))], limits::PER_CALL).cost;
+        out += &format!("{line}  {}..{}  {cost}\n", estimate.min, estimate.max);
+    }
+    expected.assert_eq(&out);
+}
+
+#[test]
+fn estimates_and_actual_costs() {
+    check(
+        r#"
+        true
+        self.count > 1
+        self.name == "abc"
+        self.free == "abc"
+        self.name.contains("b")
+        self.name.matches("^a+$")
+        self.list.all(x, x.startsWith("a"))
+        self.list.exists(x, x == "a")
+        self.list.map(x, x + "!").size()
+        self.open.all(o, has(o.a) && o.a.size() < 5)
+        self.map.all(k, self.map[k] > 0)
+        self.list.isSorted()
+        "a" in self.list
+        has(self.name) ? self.name.size() : 0
+        "%s".format([self.name])
+        "#,
+        expect![[r#""#]],
+    );
+}
+
+#[test]
+fn evaluation_ends_at_the_limit() {
+    let environment = Environment::new();
+    let list = "[0,1,2,3,4,5,6,7,8,9]";
+    let text = format!("{list}.all(a, {list}.all(b, {list}.all(c, {list}.all(d, {list}.all(e, a + b + c + d + e >= 0)))))");
+    let program = environment.compile(&text).unwrap();
+    let evaluation = program.evaluate(&[], 10_000);
+    assert_eq!(evaluation.outcome.unwrap_err().message, "operation cancelled: actual cost limit exceeded");
+}

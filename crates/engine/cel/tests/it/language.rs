@@ -1,0 +1,169 @@
+//! The language and its libraries, an expression at a time.
+
+use coracle_cel::{Declaration, Environment, Type, Value, limits};
+use expect_test::{Expect, expect};
+use serde_json::{Value as Json, json};
+
+fn environment() -> Environment {
+    Environment::new().with("object", Declaration::of(Type::Dyn)).with("text", Declaration::of(Type::String))
+}
+
+/// Each line's expression with its value, error or issues.
+fn check(object: &Json, lines: &str, expected: Expect) {
+    let environment = environment();
+    let mut out = String::new();
+    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        out += line;
+        match environment.compile(line) {
+            Err(error) => out += &format!("\n{error}\n"),
+            Ok(program) => {
+                let variables = [Value::json(object, None), Value::text("hello")];
+                match program.evaluate(&variables, limits::PER_CALL).outcome {
+                    Ok(value) => out += &format!("  ->  {}\n", value.to_text()),
+                    Err(error) => out += &format!("  !!  {error}\n"),
+                }
+            }
+        }
+    }
+    expected.assert_eq(&out);
+}
+
+#[test]
+fn operators() {
+    check(
+        &json!({"a": 1, "big": 3.5}),
+        r#"
+        1 + 2 * 3 - -4
+        7 / 2 == 3 && 7 % 2 == 1
+        -7 / 2
+        9223372036854775807 + 1
+        -9223372036854775808
+        1 / 0
+        5u - 6u
+        1 < 1.5 && 2u > 1 && object.a <= object.big
+        1 == 1.0 && 1u == 1
+        "a" + "b" + 'c'
+        r"\d" + "\u00e9\t|"
+        b"abc" + b"\x01"
+        [1, 2] + [3]
+        2 in [1, 2, 3] && !("x" in {"y": 1})
+        true ? "yes" : "no"
+        object.a == 1 || object.missing == 2
+        object.missing == 2 || object.a == 1
+        object.missing == 2
+        has(object.a) && !has(object.missing)
+        object.a.b
+        [1, 2][5]
+        {"a": 1}["b"]
+        !!true
+        type(1) == int && type("a") == string && type(object) == map
+        "#,
+        expect![[r#""#]],
+    );
+}
+
+#[test]
+fn macros() {
+    check(
+        &json!({"items": [{"n": 1}, {"n": 2}, {"n": 3}], "labels": {"a": "1", "b": "2"}}),
+        r#"
+        object.items.all(i, i.n > 0)
+        object.items.exists(i, i.n == 2)
+        object.items.exists_one(i, i.n > 1)
+        object.items.map(i, i.n * 10)
+        object.items.map(i, i.n > 1, i.n)
+        object.items.filter(i, i.n != 2).size()
+        object.labels.all(k, object.labels[k] != "")
+        [1, 0, 2].exists(x, 4 / x == 2)
+        [1, 0].all(x, 4 / x == 4)
+        [1, 0].all(x, 4 / x > 9)
+        cel.bind(x, 3, x * x)
+        object.labels.all(k, v, k < "c" && v < "3")
+        ["x", "y"].transformList(i, v, string(i) + v)
+        ["x", "y"].transformMap(i, v, v + v)
+        {"a": 1}.transformMapEntry(k, v, {v: k})
+        object.items.map(i, i.n).sortBy(n, -n)
+        object.?items.orValue([]).size()
+        object.?nope.?deeper.hasValue()
+        object.?labels.?a.optMap(v, v + "!").orValue("none")
+        [1, ?optional.none(), ?optional.of(2)]
+        {?"a": optional.none(), "b": 1}
+        [1,2,3][?7].orValue(9)
+        "#,
+        expect![[r#""#]],
+    );
+}
+
+#[test]
+fn mistakes_are_shown_as_cel_go_shows_them() {
+    check(
+        &json!({}),
+        r#"
+        foo.bar
+        1 + "a"
+        text.size() > 1 && text.foo
+        unknown(1)
+        text.unknown(1, true)
+        [1, "a"]
+        {"a": 1, "b": true}
+        1 +
+        1 2
+        a.
+        text.matches("(")
+        duration("x") > duration("1s")
+        [1].all(1, true)
+        has(text)
+        text ? 1 : 2
+        1.all(x, true)
+        for
+        "abc
+        $
+        "é" + 1
+        "#,
+        expect![[r#""#]],
+    );
+}
+
+#[test]
+fn libraries() {
+    check(
+        &json!({"list": [3, 1, 2]}),
+        r#"
+        "héllo".charAt(1) + "hello".substring(1, 3) + "Ab".lowerAscii() + "ab".upperAscii()
+        "a,b,c".split(",") == ["a", "b", "c"] && ["a", "b"].join("-") == "a-b"
+        "hello".indexOf("l") + "hello".lastIndexOf("l")
+        "abab".replace("a", "x", 1)
+        "%s is %d (%.2f, %x, %b, %e)".format(["it", 5, 1.5, 255, 5, 1234.5])
+        "%s %s".format([[1, "a"], {"k": 1.0}])
+        strings.quote("a\"b\n")
+        object.list.sum() + object.list.max() - object.list.min()
+        [1, 2, 3].isSorted() && ![2, 1].isSorted()
+        [1, 2, 2].distinct() + [[1], [2, 3]].flatten() + [3, 1].sort() + lists.range(2) + [1, 2].reverse() + [1, 2, 3].slice(0, 1)
+        sets.contains([1, 2], [2]) && sets.intersects([1], [1, 2]) && sets.equivalent([1, 1], [1])
+        "abc123".find("[0-9]+") + "a1b2".findAll("[0-9]").join("")
+        url("https://user@example.com:80/a b?x=1&x=2&y=%20#f").getHost()
+        url("https://example.com:80/path?x=1&x=2").getQuery()["x"]
+        isURL("../relative") || isURL("/absolute")
+        ip("192.168.0.1").family() == 4 && ip("::1").isLoopback() && isIP("1.2.3") == false
+        cidr("10.0.0.0/8").containsIP("10.1.2.3") && cidr("10.0.0.0/8").containsCIDR("10.1.0.0/16")
+        cidr("10.1.2.3/8").masked().prefixLength() == 8 && string(cidr("10.1.2.3/8").masked()) == "10.0.0.0/8"
+        quantity("1Gi").isGreaterThan(quantity("1G")) && quantity("500m").add(quantity("1.5")).asInteger() == 2
+        isQuantity("1x")
+        semver("1.2.3").isLessThan(semver("1.10.0")) && semver("v1", true).major() == 1 && !isSemver("1.2")
+        format.dns1123Label().validate("Bad_Name").hasValue()
+        !format.named("uuid").value().validate("123e4567-e89b-12d3-a456-426614174000").hasValue()
+        duration("1h30m").getMinutes() == 90 && timestamp("2024-02-29T12:00:00Z").getDayOfYear() == 59
+        timestamp("2024-01-01T00:00:00Z") + duration("24h") == timestamp("2024-01-02T00:00:00Z")
+        timestamp("2024-01-01T00:00:00Z").getHours("+05:30")
+        int("12") + int(3.9) + int(true ? 1u : 2u)
+        string(1.5) + string(true) + string(b"x") + string(duration("90s")) + string(timestamp("2024-01-01T00:00:00Z"))
+        double("1e3")
+        int("x")
+        uint(-1)
+        bytes("é").size()
+        jsonpatch.escapeKey("a/b~c")
+        dyn([1, "a"]).size()
+        "#,
+        expect![[r#""#]],
+    );
+}
