@@ -15,9 +15,9 @@ pub trait Variables<'a> {
     fn get(&self, index: usize) -> Result<Value<'a>, EvalError>;
 }
 
-impl<'a> Variables<'a> for [Value<'a>] {
+impl<'a> Variables<'a> for Vec<Value<'a>> {
     fn get(&self, index: usize) -> Result<Value<'a>, EvalError> {
-        self.get(index).cloned().ok_or_else(|| EvalError::new("no such attribute"))
+        self.as_slice().get(index).cloned().ok_or_else(|| EvalError::new("no such attribute"))
     }
 }
 
