@@ -5,6 +5,7 @@
 //! definitions, after a restart too.
 
 pub mod cleanup;
+pub mod conversion;
 mod known;
 mod names;
 
@@ -51,7 +52,7 @@ pub async fn start(server: &Server) {
 
 /// Brings everything in line with the definitions; whether some of it has to wait.
 async fn sync(server: &Server, known: &mut Known) -> bool {
-    known.refresh(&server.store.snapshot());
+    known.refresh(&server.store.snapshot(), &server.reach);
     let mut definitions: Vec<&Definition> = known.all().collect();
     // Names go to those who have them already, then to who came first.
     definitions.sort_by_key(|definition| {

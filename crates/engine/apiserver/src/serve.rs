@@ -40,7 +40,7 @@ where
     let upgrade = parts.extensions.remove::<OnUpgrade>();
     let labels = crate::metrics::Labels::of(&info);
     let in_flight = server.metrics.begin(&labels);
-    let accept = Accept::negotiate(&parts.headers, &query);
+    let accept = Accept::negotiate(&parts.headers, &query, has_messages(server, &info));
     // Proxied answers have their own types; whatever the client accepts there is between it and the pod.
     let passes_through = labels.verb == "watch" || is_connection(&info);
     let accept = if is_connection(&info) { Ok(accept.unwrap_or_default()) } else { accept };
@@ -62,6 +62,12 @@ where
         *answer.body_mut() = response::whole(Bytes::new());
     }
     answer
+}
+
+/// Whether there is a protobuf form of what is asked for.
+fn has_messages(server: &Server, info: &RequestInfo) -> bool {
+    let served = || server.registry.find(&info.group, &info.version, &info.resource);
+    !info.is_resource || served().is_none_or(|resource| resource.kind.is_builtin())
 }
 
 fn is_connection(info: &RequestInfo) -> bool {

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admission::{self, Admission},
+    admission::{self, Admission, webhook::Webhooks},
     authn::{
         Authenticator, StaticTokens,
         service_account::{BoundObjects, KeyError, ServiceAccountTokens, Signer},
@@ -17,9 +17,11 @@ use crate::{
     discovery,
     metrics::Metrics,
     object, openapi,
+    reach::Reach,
     registry::Registry,
     status::Failure,
     strategy::service::{Allocator, Cidr},
+    verbs::frames::Frames,
 };
 
 /// How the server reaches pods: their addresses exist only inside the node's network namespace.
@@ -72,6 +74,8 @@ pub struct Inner {
     pub authorizer: Arc<dyn Authorizer>,
     /// What is checked before writes.
     pub admission: Vec<Box<dyn Admission>>,
+    /// Servers of others that are asked before writes.
+    pub webhooks: Webhooks,
     /// Makes service account tokens.
     pub signer: Arc<Signer>,
     /// Checks them.
@@ -82,6 +86,8 @@ pub struct Inner {
     pub quota_turn: Arc<tokio::sync::Mutex<()>>,
     /// Figures.
     pub metrics: Metrics,
+    /// Events encoded a moment ago.
+    pub frames: Frames,
     /// Discovery documents.
     pub discovery: discovery::Cache,
     /// OpenAPI documents.
@@ -90,8 +96,8 @@ pub struct Inner {
     pub shutdown: CancellationToken,
     /// The node agent's socket.
     pub node_socket: PathBuf,
-    /// The way to pods.
-    pub dialer: Option<Arc<dyn Dialer>>,
+    /// The way to pods and services.
+    pub reach: Reach,
     /// Where the `kubernetes` service leads.
     pub advertise: Option<SocketAddr>,
     /// The first address of the service range, which is the server's own.
@@ -132,6 +138,7 @@ impl Server {
                 services.adopt(&service);
             }
         }
+        let reach = Reach::new(store.clone(), options.dialer);
         let server = Self(Arc::new(Inner {
             store,
             registry: Registry::new(),
@@ -139,16 +146,18 @@ impl Server {
             authenticator: Authenticator { tokens: options.tokens, others: vec![service_accounts.clone()] },
             authorizer: options.authorizer,
             admission: admission::chain(),
+            webhooks: Webhooks::new(&reach),
             signer,
             service_accounts,
             services,
             quota_turn: Arc::default(),
             metrics: Metrics::default(),
+            frames: Frames::default(),
             discovery: discovery::Cache::default(),
             openapi: openapi::Cache::default(),
             shutdown: CancellationToken::new(),
             node_socket: options.node_socket,
-            dialer: options.dialer,
+            reach,
             advertise: options.advertise,
             own_address: std::net::Ipv4Addr::from(u32::from(options.service_range.network) + 1),
             authority_pem: options.authority_pem,

@@ -48,7 +48,8 @@ pub fn bookmark(resource: &Resource, request: &Request, metadata: Value) -> Valu
     }
 }
 
-fn version(request: &Request) -> &'static str {
+/// The version of meta.k8s.io that a client wants tables and partial objects in.
+pub fn version(request: &Request) -> &'static str {
     if request.accept.beta { "meta.k8s.io/v1beta1" } else { "meta.k8s.io/v1" }
 }
 

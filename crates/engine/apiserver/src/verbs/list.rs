@@ -9,6 +9,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{BufMut, Bytes, BytesMut};
+use coracle_schema::protobuf::ListWriter;
 use coracle_store::{Record, RevisionError, Snapshot};
 use http::StatusCode;
 use http_body::{Frame, SizeHint};
@@ -16,12 +17,12 @@ use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Call, served_bytes, served_value};
+use super::{Call, all_served_bytes, all_served_values};
 use crate::{
     object::{key_name, key_namespace},
     registry::Resource,
     request::{
-        accept::{Format, Shape},
+        accept::{Format, PROTOBUF, Shape},
         query::{ListOptions, VersionMatch},
         selector::{FieldSelector, LabelSelector},
     },
@@ -141,7 +142,7 @@ pub async fn list(call: &Call<'_>) -> Result<Answer, Failure> {
     let options = ListOptions::parse(&call.request.query, false)?;
     let selection = Selection::parse(call, &options)?;
     let page = select(call, &options, &selection).await?;
-    answer(call, page)
+    answer(call, page).await
 }
 
 /// Finds what a request asks for.
@@ -201,11 +202,11 @@ async fn at_version(server: &Server, scope: &str, options: &ListOptions) -> Resu
     })
 }
 
-fn answer(call: &Call<'_>, page: Page) -> Result<Answer, Failure> {
+async fn answer(call: &Call<'_>, page: Page) -> Result<Answer, Failure> {
     let request = call.request;
     let metadata = list_metadata(&page);
     if request.accept.shape == Shape::Whole && request.accept.format == Format::Json && !request.accept.pretty {
-        let body = Joined::new(call.resource, &metadata, page.records)?;
+        let body = Joined::new(call.resource, &metadata, all_served_bytes(call.resource, &page.records).await?);
         let length = body.remaining_bytes;
         let mut answer = response::with_body(
             StatusCode::OK,
@@ -215,7 +216,10 @@ fn answer(call: &Call<'_>, page: Page) -> Result<Answer, Failure> {
         answer.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
         return Ok(answer);
     }
-    let items = page.records.iter().map(|record| served_value(call.resource, record)).collect::<Result<Vec<_>, _>>()?;
+    if request.accept.format == Format::Protobuf {
+        return protobuf_answer(call, &page, &metadata).await;
+    }
+    let items = all_served_values(call.resource, &page.records).await?;
     let now = call.server.clock.now();
     let value = match request.accept.shape {
         Shape::Whole => json!({
@@ -225,6 +229,21 @@ fn answer(call: &Call<'_>, page: Page) -> Result<Answer, Failure> {
         _ => show::many(call.resource, request, &items, metadata, now),
     };
     Ok(response::value(StatusCode::OK, request.accept, &value))
+}
+
+async fn protobuf_answer(call: &Call<'_>, page: &Page, metadata: &Value) -> Result<Answer, Failure> {
+    let kind = &call.resource.kind;
+    let is_whole = call.request.accept.shape == Shape::Whole;
+    let of = is_whole.then(|| kind.schema.root());
+    let mut list = ListWriter::new(metadata.to_string().as_bytes(), of).map_err(Failure::internal)?;
+    for object in all_served_bytes(call.resource, &page.records).await? {
+        list.push(&object).map_err(Failure::internal)?;
+    }
+    let bytes = match is_whole {
+        true => list.finish(&call.resource.api_version, &kind.list_kind),
+        false => list.finish(show::version(call.request), "PartialObjectMetadataList"),
+    };
+    Ok(response::answer(StatusCode::OK, PROTOBUF, bytes))
 }
 
 fn list_metadata(page: &Page) -> Value {
@@ -251,22 +270,21 @@ const PIECE_BYTES: usize = 64 * 1024;
 const END: &[u8] = b"]}\n";
 
 impl Joined {
-    fn new(resource: &Resource, metadata: &Value, records: Vec<Arc<Record>>) -> Result<Self, Failure> {
+    fn new(resource: &Resource, metadata: &Value, parts: Vec<Bytes>) -> Self {
         let head = format!(
             "{{\"kind\":{},\"apiVersion\":{},\"metadata\":{metadata},\"items\":[",
             json!(resource.kind.list_kind),
             json!(resource.api_version)
         );
-        let parts = records.iter().map(|record| served_bytes(resource, record)).collect::<Result<Vec<_>, _>>()?;
         let items: usize = parts.iter().map(Bytes::len).sum();
         let total = head.len() + items + parts.len().saturating_sub(1) + END.len();
-        Ok(Self {
+        Self {
             parts: parts.into_iter(),
             head: Some(head.into()),
             any: false,
             ended: false,
             remaining_bytes: total as u64,
-        })
+        }
     }
 
     fn piece(&mut self) -> Option<Bytes> {

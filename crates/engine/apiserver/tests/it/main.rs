@@ -9,5 +9,7 @@ mod kubectl;
 mod objects;
 mod races;
 mod support;
+mod versions;
 mod watching;
+mod webhooks;
 mod wire;
