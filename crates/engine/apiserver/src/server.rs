@@ -75,6 +75,8 @@ pub struct Inner {
     /// What is checked before writes.
     pub admission: Vec<Box<dyn Admission>>,
     /// Servers of others that are asked before writes.
+    pub policies: policy::Policies,
+    /// Servers of others that are asked before writes.
     pub webhooks: Webhooks,
     /// Makes service account tokens.
     pub signer: Arc<Signer>,
@@ -147,6 +149,7 @@ impl Server {
             authorizer: options.authorizer,
             admission: admission::chain(),
             webhooks: Webhooks::new(&reach),
+            policies: admission::policy::Policies::default(),
             signer,
             service_accounts,
             services,
@@ -165,6 +168,7 @@ impl Server {
         crate::bootstrap::ensure(&server).await.map_err(StartError::Bootstrap)?;
         crate::crd::start(&server).await;
         crate::expiry::start(&server);
+        admission::policy::start(&server);
         Ok(server)
     }
 

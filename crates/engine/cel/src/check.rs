@@ -1,5 +1,6 @@
 //! The type checker: resolves names and overloads, finds the type of every node, and says what does not fit.
 
+mod uniform;
 mod unify;
 
 use std::{collections::HashMap, sync::Arc};
@@ -76,6 +77,13 @@ pub fn check(parsed: &Parsed, scope: &dyn Scope) -> Result<Checked, Vec<Issue>> 
     }
     let substitution = checker.substitution;
     let types: Vec<Type> = checker.types.iter().map(|of| substitution.settle(of)).collect();
+    if scope.wants_uniform_literals() {
+        let mixed = uniform::mixed(&parsed.root, &types);
+        if !mixed.is_empty() {
+            let issue = |(id, message)| Issue { offset: parsed.positions[id], message };
+            return Err(mixed.into_iter().map(issue).collect());
+        }
+    }
     Ok(Checked { result: types[parsed.root.id].clone(), types, references: checker.references })
 }
 
@@ -117,7 +125,7 @@ impl Checker<'_> {
                     if element.optional {
                         found = self.unwrapped(element.value.id, found);
                     }
-                    item = Some(self.joined(item, found, element.value.id));
+                    item = Some(self.joined(item, found));
                 }
                 let item = item.unwrap_or_else(|| self.substitution.fresh());
                 Type::list(item)
@@ -126,12 +134,12 @@ impl Checker<'_> {
                 let (mut key, mut value) = (None, None);
                 for entry in entries {
                     let found = self.expr(&entry.key);
-                    key = Some(self.joined(key, found, entry.key.id));
+                    key = Some(self.joined(key, found));
                     let mut found = self.expr(&entry.value);
                     if entry.optional {
                         found = self.unwrapped(entry.value.id, found);
                     }
-                    value = Some(self.joined(value, found, entry.value.id));
+                    value = Some(self.joined(value, found));
                 }
                 let key = key.unwrap_or_else(|| self.substitution.fresh());
                 let value = value.unwrap_or_else(|| self.substitution.fresh());
@@ -157,15 +165,10 @@ impl Checker<'_> {
     }
 
     /// The type that both have, or anything.
-    fn joined(&mut self, so_far: Option<Type>, found: Type, at: Id) -> Type {
+    fn joined(&mut self, so_far: Option<Type>, found: Type) -> Type {
         let Some(so_far) = so_far else { return found };
         if self.substitution.assignable(&so_far, &found) {
             return self.substitution.more_general(so_far, found);
-        }
-        if self.scope.wants_uniform_literals() {
-            let (so_far, found) = (self.shown(&so_far), self.shown(&found));
-            self.report(at, format!("expected type '{so_far}' but found '{found}'"));
-            return Type::Error;
         }
         Type::Dyn
     }

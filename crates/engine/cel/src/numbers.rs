@@ -4,33 +4,24 @@ use std::cmp::Ordering;
 
 use crate::value::Value;
 
-/// The order of two numbers; `None` where one is no number.
+/// The order of two numbers; `None` where one is no number. A whole number beside a double is taken as a double.
 pub fn compare(a: &Value<'_>, b: &Value<'_>) -> Option<Ordering> {
     match (a, b) {
+        (Value::Int(a), Value::Int(b)) => Some(a.cmp(b)),
         (Value::Double(a), Value::Double(b)) => a.partial_cmp(b),
-        (Value::Double(a), b) => integer(b).and_then(|b| double_to_integer(*a, b)),
-        (a, Value::Double(b)) => integer(a).and_then(|a| double_to_integer(*b, a)).map(Ordering::reverse),
-        (a, b) => Some(integer(a)?.cmp(&integer(b)?)),
+        (Value::Double(a), Value::Int(b)) => a.partial_cmp(&(*b as f64)),
+        (Value::Double(a), Value::Uint(b)) => a.partial_cmp(&(*b as f64)),
+        (a, b @ Value::Double(_)) => compare(b, a).map(Ordering::reverse),
+        (a, b) => Some(whole(a)?.cmp(&whole(b)?)),
     }
 }
 
-fn integer(value: &Value<'_>) -> Option<i128> {
+fn whole(value: &Value<'_>) -> Option<i128> {
     match value {
         Value::Int(value) => Some((*value).into()),
         Value::Uint(value) => Some((*value).into()),
         _ => None,
     }
-}
-
-fn double_to_integer(a: f64, b: i128) -> Option<Ordering> {
-    if a.is_nan() {
-        return None;
-    }
-    if a.abs() > 2e19 {
-        return Some(if a > 0.0 { Ordering::Greater } else { Ordering::Less });
-    }
-    let whole = a.trunc() as i128;
-    Some(whole.cmp(&b).then(a.fract().partial_cmp(&0.0)?))
 }
 
 /// The shortest text that reads back as the same number, with an exponent where Go has one.

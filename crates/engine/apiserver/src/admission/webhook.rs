@@ -4,8 +4,8 @@
 //! once. Configurations of webhooks are never shown to webhooks, so that none can shut the door on its own removal.
 
 mod hooks;
-mod review;
-mod rules;
+pub(super) mod review;
+pub(super) mod rules;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -172,7 +172,7 @@ fn wanted<'a>(
     {
         return Ok(None);
     }
-    Ok(in_namespace(request, hook, object)?.then_some(seen_as))
+    Ok(in_namespace(request, &hook.namespaces, object)?.then_some(seen_as))
 }
 
 fn seen_as<'a>(request: &Attributes<'a>, hook: &Hook, served: &'a Served) -> Option<&'a Resource> {
@@ -198,26 +198,31 @@ fn seen_as<'a>(request: &Attributes<'a>, hook: &Hook, served: &'a Served) -> Opt
     others.into_iter().find(|other| hook.equivalent && meant(other))
 }
 
-fn has_labels(selector: &LabelSelector, object: &Value) -> bool {
+pub(super) fn has_labels(selector: &LabelSelector, object: &Value) -> bool {
     let labels = &object["metadata"]["labels"];
     selector.matches(|key| labels.get(key).and_then(Value::as_str))
 }
 
-fn in_namespace(request: &Attributes<'_>, hook: &Hook, object: Option<&Value>) -> Result<bool, Failure> {
-    if hook.namespaces.is_empty() {
+/// Whether a request is about an object in one of the namespaces selected, or about such a namespace.
+pub(super) fn in_namespace(
+    request: &Attributes<'_>,
+    namespaces: &LabelSelector,
+    object: Option<&Value>,
+) -> Result<bool, Failure> {
+    if namespaces.is_empty() {
         return Ok(true);
     }
     let is_namespace = request.resource.kind.plural == "namespaces" && request.resource.kind.group.is_empty();
     if is_namespace && request.subresource.is_empty() {
-        return Ok(object.or(request.old).is_some_and(|object| has_labels(&hook.namespaces, object)));
+        return Ok(object.or(request.old).is_some_and(|object| has_labels(namespaces, object)));
     }
     if request.namespace.is_empty() {
         return Ok(true);
     }
     let record = request.server.store.get(&format!("/core/namespaces/{}", request.namespace));
-    let namespaces = GroupResource { group: "", resource: "namespaces" };
-    let record = record.ok_or_else(|| Failure::not_found(namespaces, request.namespace))?;
-    Ok(hook.namespaces.matches(|key| record.label(key)))
+    let resource = GroupResource { group: "", resource: "namespaces" };
+    let record = record.ok_or_else(|| Failure::not_found(resource, request.namespace))?;
+    Ok(namespaces.matches(|key| record.label(key)))
 }
 
 async fn question<'a>(
@@ -240,7 +245,7 @@ async fn question<'a>(
 }
 
 /// What a connection asks for, as the object that admission sees in its place.
-fn connect_options(request: &Attributes<'_>) -> Value {
+pub(super) fn connect_options(request: &Attributes<'_>) -> Value {
     let kind = request.resource.kind.subresource(request.subresource).and_then(|part| part.body);
     let Some((_, version, kind)) = kind else { return Value::Null };
     let mut options = json!({"kind": kind, "apiVersion": version});
@@ -263,6 +268,6 @@ fn connect_options(request: &Attributes<'_>) -> Value {
 }
 
 /// An object of one version of a resource in another.
-async fn convert(from: &Resource, to: &Resource, object: Value) -> Result<Value, Failure> {
+pub(super) async fn convert(from: &Resource, to: &Resource, object: Value) -> Result<Value, Failure> {
     to.conversion.to_served(from.conversion.to_stored(object).await?, &to.api_version).await
 }

@@ -72,8 +72,11 @@ fn write(verb: char, precision: Option<usize>, value: &Value<'_>) -> Result<Stri
                 let text = format!("{value:.places$e}");
                 let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
                 let exponent: i32 = exponent.parse().unwrap_or_default();
-                let sign = if exponent < 0 { '-' } else { '+' };
-                Ok(format!("{digits}e{sign}{:02}", exponent.abs()))
+                // Kubernetes' version of the library writes exponents as people do.
+                let sign = if exponent < 0 { "⁻" } else { "" };
+                let raised = |digit: char| "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().nth(digit.to_digit(10).unwrap_or(0) as usize);
+                let exponent: String = format!("{:02}", exponent.abs()).chars().filter_map(raised).collect();
+                Ok(format!("{digits}×10{sign}{exponent}"))
             }
             Some(value) => Ok(special(value)),
             None => Err(wrong("scientific")),

@@ -26,7 +26,8 @@ pub fn implementation(name: &str) -> Option<Implementation> {
 
 /// The years 1 to 9999, the only ones there are.
 pub fn is_in_range(at: Timestamp) -> bool {
-    (-62_135_596_800..=253_402_300_799).contains(&at.as_second())
+    const SECOND: i128 = 1_000_000_000;
+    (-62_135_596_800 * SECOND..253_402_300_800 * SECOND).contains(&at.as_nanosecond())
 }
 
 fn either<'a>(args: &[Value<'a>], unit_ms: i128, of: fn(&jiff::Zoned) -> i64) -> Result<Value<'a>, EvalError> {

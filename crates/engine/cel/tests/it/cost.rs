@@ -46,7 +46,23 @@ fn estimates_and_actual_costs() {
         has(self.name) ? self.name.size() : 0
         "%s".format([self.name])
         "#,
-        expect![[r#""#]],
+        expect![[r#"
+            true  0..0  0
+            self.count > 1  3..3  3
+            self.name == "abc"  3..3  3
+            self.free == "abc"  3..3  3
+            self.name.contains("b")  2..6  3
+            self.name.matches("^a+$")  3..7  3
+            self.list.all(x, x.startsWith("a"))  3..28  13
+            self.list.exists(x, x == "a")  3..33  12
+            self.list.map(x, x + "!").size()  14..124  42
+            self.open.all(o, has(o.a) && o.a.size() < 5)  3..8388603  3
+            self.map.all(k, self.map[k] > 0)  3..27  11
+            self.list.isSorted()  2..47  2
+            "a" in self.list  2..7  4
+            has(self.name) ? self.name.size() : 0  1..4  4
+            "%s".format([self.name])  13..13  13
+        "#]],
     );
 }
 
