@@ -12,7 +12,6 @@ mod runtime_class;
 mod service_account;
 mod signing_request;
 mod tolerations;
-pub pub mod policy;
 pub mod policy;
 mod webhook;
 

@@ -74,8 +74,8 @@ pub struct Inner {
     pub authorizer: Arc<dyn Authorizer>,
     /// What is checked before writes.
     pub admission: Vec<Box<dyn Admission>>,
-    /// Servers of others that are asked before writes.
-    pub policies: policy::Policies,
+    /// Policies, which are asked before them.
+    pub policies: admission::policy::Policies,
     /// Servers of others that are asked before writes.
     pub webhooks: Webhooks,
     /// Makes service account tokens.

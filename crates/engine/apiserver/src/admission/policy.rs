@@ -4,8 +4,9 @@
 //! in force for the next request. Where there are none, nothing is done.
 
 mod authorizer;
-pub mod check;
+mod check;
 pub mod conditions;
+mod definition;
 mod matching;
 mod mutating;
 mod params;
@@ -15,6 +16,7 @@ mod set;
 mod status;
 mod validating;
 
+pub use definition::problems;
 pub use mutating::mutate;
 pub use set::Policies;
 pub use status::start;

@@ -65,8 +65,9 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    async fn new(
-        request: &Attributes<'a>,
+    /// The request in a version.
+    pub async fn new(
+        request: &Attributes<'_>,
         seen_as: &'a Resource,
         object: Option<&'a Value>,
     ) -> Result<Self, Failure> {

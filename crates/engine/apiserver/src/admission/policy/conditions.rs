@@ -3,10 +3,16 @@
 use coracle_cel::{Program, Type, limits};
 use serde_json::Value;
 
+use crate::{admission::Attributes, registry::Resource, status::Failure};
+
 use super::{
+    check::View,
     parse::compile,
     scope::{Extras, ObjectTypes, Scope, Subject, environment, out_of_budget},
 };
+
+/// More than so many are refused.
+pub const MOST: usize = 64;
 
 /// Compiled conditions. Nothing is evaluated where there are none.
 #[derive(Default)]
@@ -55,4 +61,18 @@ impl Conditions {
             many => Err(format!("[{}]", many.join(", "))),
         }
     }
+}
+
+/// Whether the conditions of a webhook hold for a request in the version it names; the error is one of evaluation.
+pub async fn hold_for(
+    conditions: &Conditions,
+    request: &Attributes<'_>,
+    seen_as: &Resource,
+    object: Option<&Value>,
+) -> Result<Result<bool, String>, Failure> {
+    if conditions.is_empty() {
+        return Ok(Ok(true));
+    }
+    let view = View::new(request, seen_as, object).await?;
+    Ok(view.with_subject(request, &Value::Null, |subject| conditions.hold(subject)))
 }

@@ -94,6 +94,11 @@ pub struct Binding {
     pub actions: Vec<String>,
 }
 
+/// What a patch mutation makes.
+pub fn patch_list() -> Type {
+    Type::list(Type::Named("JSONPatch".into()))
+}
+
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
@@ -209,7 +214,7 @@ impl Body {
                     let of = if is_patch { "jsonPatch" } else { "applyConfiguration" };
                     let expression = text(&mutation[of]["expression"]);
                     let wanted = match is_patch {
-                        true => Type::list(Type::Named("JSONPatch".into())),
+                        true => patch_list(),
                         false => Type::Named("Object".into()),
                     };
                     mutations.push(Mutation {
