@@ -1,6 +1,7 @@
 //! The project's own chores.
 
 mod ci;
+mod conformance;
 mod layers;
 
 use clap::Parser;
@@ -11,6 +12,8 @@ use clap::Parser;
 enum Chore {
     /// Everything that must pass before a change lands: format, lints, tests
     Ci,
+    /// Kubernetes' own tests against a private engine
+    Conformance(conformance::Conformance),
     /// Whether the rooms depend on each other only the way the design says
     Layers,
 }
@@ -18,6 +21,7 @@ enum Chore {
 fn main() -> anyhow::Result<()> {
     match Chore::parse() {
         Chore::Ci => ci::run(),
+        Chore::Conformance(chosen) => conformance::run(&chosen),
         Chore::Layers => layers::check(),
     }
 }

@@ -57,7 +57,8 @@ impl Reach {
 
     fn find(&self, namespace: &str, name: &str) -> Result<Value, Failure> {
         let record = self.store.get(&format!("/core/services/{namespace}/{name}"));
-        object::decode(&record.ok_or_else(|| Failure::not_found(SERVICES, name))?)
+        let record = record.ok_or_else(|| Failure::not_found(SERVICES, name))?;
+        object::decode(&record)
     }
 
     fn endpoint_of(&self, service: &Value, port: &str) -> Result<SocketAddr, Failure> {

@@ -168,6 +168,7 @@ impl Server {
         crate::bootstrap::ensure(&server).await.map_err(StartError::Bootstrap)?;
         crate::crd::start(&server).await;
         crate::expiry::start(&server);
+        admission::quota::status::start(&server);
         admission::policy::start(&server);
         Ok(server)
     }

@@ -13,9 +13,8 @@ use coracle_schema::{defaults, fields};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use super::{Attributes, Operation};
+use super::{Attributes, Operation, policy::conditions::hold_for};
 use crate::{
-    object,
     reach::Reach,
     registry::{Resource, Served},
     request::selector::LabelSelector,
@@ -91,6 +90,9 @@ enum Change {
 async fn let_change(request: &Attributes<'_>, hook: &Hook, object: Option<&mut Value>) -> Result<Change, Failure> {
     let served = request.server.registry.served();
     let Some(seen_as) = wanted(request, hook, object.as_deref(), &served)? else { return Ok(Change::NotAsked) };
+    if !conditions_hold(request, hook, seen_as, object.as_deref()).await? {
+        return Ok(Change::NotAsked);
+    }
     check_dry_run(request, hook)?;
     let question = question(request, seen_as, object.as_deref()).await?;
     let Some(verdict) = settle(request, hook, question.ask(hook).await)? else { return Ok(Change::Nothing) };
@@ -115,6 +117,9 @@ pub async fn validate(request: &Attributes<'_>, object: Option<&Value>) -> Resul
     let mut asked = Vec::new();
     for hook in hooks.iter() {
         if let Some(seen_as) = wanted(request, hook, object, &served)? {
+            if !conditions_hold(request, hook, seen_as, object).await? {
+                continue;
+            }
             check_dry_run(request, hook)?;
             let question = question(request, seen_as, object).await?;
             asked.push(async move { (hook, question.ask(hook).await) });
@@ -157,6 +162,24 @@ fn settle(
             Ok(None)
         }
         Err(error) => Err(Failure::internal(error)),
+    }
+}
+
+/// Whether a webhook's conditions let it be asked.
+async fn conditions_hold(
+    request: &Attributes<'_>,
+    hook: &Hook,
+    seen_as: &Resource,
+    object: Option<&Value>,
+) -> Result<bool, Failure> {
+    let held = match &hook.conditions {
+        Ok(conditions) => hold_for(conditions, request, seen_as, object).await?,
+        Err(problem) => Err(problem.clone()),
+    };
+    match held {
+        Ok(holds) => Ok(holds),
+        Err(_) if hook.ignores_failure => Ok(false),
+        Err(problem) => Err(request.forbidden(&problem)),
     }
 }
 

@@ -8,6 +8,7 @@ use hyper::upgrade::OnUpgrade;
 use super::relay::{Target, relay};
 use crate::{
     object,
+    remote::tls_to_anyone,
     response::{self, Answer},
     status::Failure,
     verbs::Call,
@@ -35,6 +36,13 @@ pub async fn proxy(call: &Call<'_>, method: &Method, upgrade: Option<OnUpgrade>)
         _ => service_address(call)?,
     };
     let stream = call.server.reach.dial(address).await?;
+    if split_name(&info.name).0 == "https" {
+        let ip = address.ip().to_string();
+        let stream = tls_to_anyone(stream, &ip).await;
+        let stream = stream
+            .map_err(|error| Failure::unavailable(format!("error trying to reach service: tls {address}: {error}")))?;
+        return relay(call, stream, Target { method: method.clone(), path, host: address.to_string() }, upgrade).await;
+    }
     relay(call, stream, Target { method: method.clone(), path, host: address.to_string() }, upgrade).await
 }
 
@@ -64,8 +72,7 @@ fn split_name(text: &str) -> (&str, &str, &str) {
 }
 
 fn pod_address(call: &Call<'_>) -> Result<SocketAddr, Failure> {
-    let (scheme, name, port) = split_name(&call.request.info.name);
-    refuse_https(scheme)?;
+    let (_, name, port) = split_name(&call.request.info.name);
     let key = call.resource.key(&call.request.info.namespace, name);
     let record = call.server.store.get(&key).ok_or_else(|| Failure::not_found(call.resource.group_resource(), name))?;
     let pod = object::decode(&record)?;
@@ -88,19 +95,9 @@ fn pod_address(call: &Call<'_>) -> Result<SocketAddr, Failure> {
     Ok(SocketAddr::new(address, u16::try_from(number).map_err(|_| Failure::bad_request("invalid port"))?))
 }
 
-fn refuse_https(scheme: &str) -> Result<(), Failure> {
-    match scheme {
-        "https" => {
-            Err(Failure::plain(501, "NotImplemented", "the server proxies to pods and services over plain HTTP only"))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// A ready endpoint of the service's port, any of them.
 fn service_address(call: &Call<'_>) -> Result<SocketAddr, Failure> {
-    let (scheme, name, port) = split_name(&call.request.info.name);
-    refuse_https(scheme)?;
+    let (_, name, port) = split_name(&call.request.info.name);
     call.server.reach.endpoint(&call.request.info.namespace, name, port)
 }
 

@@ -80,7 +80,13 @@ struct Continue {
     /// The revision of the list; 0 once it is lost, and the rest may be newer.
     rv: u64,
     start: String,
+    /// When the first page was made, in seconds.
+    #[serde(default)]
+    at: i64,
 }
+
+/// How long a list may be read on page by page, as upstream's history reaches back.
+const PAGES_LIFE_SECONDS: i64 = 5 * 60;
 
 impl Continue {
     fn encode(&self) -> String {
@@ -152,7 +158,10 @@ pub async fn select(call: &Call<'_>, options: &ListOptions, selection: &Selectio
         "" => None,
         text => Some(Continue::decode(text)?),
     };
+    let now = call.server.clock.now().as_second();
+    let begun = token.as_ref().filter(|token| token.rv > 0).map_or(now, |token| token.at);
     let snapshot = match &token {
+        Some(token) if token.rv > 0 && now - begun > PAGES_LIFE_SECONDS => return Err(lost(token)),
         Some(token) if token.rv > 0 => continued(call.server, &scope, token)?,
         Some(_) => call.server.store.snapshot(),
         None => at_version(call.server, &scope, options).await?,
@@ -165,7 +174,8 @@ pub async fn select(call: &Call<'_>, options: &ListOptions, selection: &Selectio
     let mut page = Page { revision: snapshot.revision(), continue_token: None, remaining: None, records };
     if let (true, Some(last)) = (more, page.records.last()) {
         let start = last.key()[scope.len()..].to_owned();
-        page.continue_token = Some(Continue { v: "meta.k8s.io/v1".into(), rv: page.revision, start }.encode());
+        page.continue_token =
+            Some(Continue { v: "meta.k8s.io/v1".into(), rv: page.revision, start, at: begun }.encode());
         if selection.is_everything() {
             page.remaining = Some(snapshot.list_after(&scope, last.key()).count());
         }
@@ -177,15 +187,16 @@ pub async fn select(call: &Call<'_>, options: &ListOptions, selection: &Selectio
 
 fn continued(server: &Server, scope: &str, token: &Continue) -> Result<Snapshot, Failure> {
     server.store.snapshot_at(scope, token.rv).map_err(|error| match error {
-        RevisionError::Compacted(_) => {
-            // The client may go on from here, with a list that is not of one moment.
-            let next = Continue { v: token.v.clone(), rv: 0, start: token.start.clone() }.encode();
-            Failure { continue_token: Some(next), ..Failure::expired(
-                "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
-            ) }
-        }
+        RevisionError::Compacted(_) => lost(token),
         RevisionError::Future { asked, current } => future_revision(asked, current),
     })
+}
+
+/// A list whose moment is forgotten. The client may go on from here, with a list that is not of one moment.
+fn lost(token: &Continue) -> Failure {
+    let next = Continue { v: token.v.clone(), rv: 0, start: token.start.clone(), at: 0 }.encode();
+    let text = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
+    Failure { continue_token: Some(next), ..Failure::expired(text) }
 }
 
 async fn at_version(server: &Server, scope: &str, options: &ListOptions) -> Result<Snapshot, Failure> {
