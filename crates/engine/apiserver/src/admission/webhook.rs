@@ -166,11 +166,11 @@ fn settle(
 }
 
 /// Whether a webhook's conditions let it be asked.
-async fn conditions_hold(
-    request: &Attributes<'_>,
+async fn conditions_hold<'a>(
+    request: &Attributes<'a>,
     hook: &Hook,
-    seen_as: &Resource,
-    object: Option<&Value>,
+    seen_as: &'a Resource,
+    object: Option<&'a Value>,
 ) -> Result<bool, Failure> {
     let held = match &hook.conditions {
         Ok(conditions) => hold_for(conditions, request, seen_as, object).await?,

@@ -60,14 +60,16 @@ pub struct View<'a> {
     pub object: Cow<'a, Value>,
     /// The object as it was.
     pub old: Cow<'a, Value>,
-    request: Value,
-    namespace: Value,
+    /// What is asked.
+    pub request: Value,
+    /// The namespace; null for what is in none.
+    pub namespace: Value,
 }
 
 impl<'a> View<'a> {
     /// The request in a version.
     pub async fn new(
-        request: &Attributes<'_>,
+        request: &Attributes<'a>,
         seen_as: &'a Resource,
         object: Option<&'a Value>,
     ) -> Result<Self, Failure> {

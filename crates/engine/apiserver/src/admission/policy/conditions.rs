@@ -64,11 +64,11 @@ impl Conditions {
 }
 
 /// Whether the conditions of a webhook hold for a request in the version it names; the error is one of evaluation.
-pub async fn hold_for(
+pub async fn hold_for<'a>(
     conditions: &Conditions,
-    request: &Attributes<'_>,
-    seen_as: &Resource,
-    object: Option<&Value>,
+    request: &Attributes<'a>,
+    seen_as: &'a Resource,
+    object: Option<&'a Value>,
 ) -> Result<Result<bool, String>, Failure> {
     if conditions.is_empty() {
         return Ok(Ok(true));
