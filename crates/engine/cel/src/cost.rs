@@ -15,6 +15,7 @@ use crate::{
 const TRAVERSAL: f64 = 0.1;
 const REGEX: f64 = 0.25;
 const CHECK: u64 = 350_000;
+const LIST: u64 = 10;
 const FORMAT_REGEX: f64 = 128.0;
 
 /// From at least to at most.
@@ -61,7 +62,16 @@ pub fn runtime(cost: Cost, args: &[Value<'_>], result: &Value<'_>) -> u64 {
     let size = |index: usize| args.get(index).and_then(Value::size).unwrap_or(1);
     let walk = |index: usize, factor: f64| scale(size(index), factor);
     match cost {
-        Cost::Free | Cost::Conditional => 0,
+        Cost::Free | Cost::Conditional | Cost::Nothing => 0,
+        Cost::Sets { twice } => 1 + size(0).saturating_mul(size(1)).saturating_mul(if twice { 2 } else { 1 }),
+        Cost::Made => 1 + LIST + result.size().unwrap_or(0),
+        Cost::Sorted => {
+            let keys = args.last();
+            let of_texts = matches!(keys, Some(Value::List(list)) if matches!(list.get(0), Some(Value::String(_) | Value::Bytes(_))));
+            let factor = if of_texts { 2.0 + TRAVERSAL } else { 2.0 };
+            let count = keys.and_then(Value::size).unwrap_or(0);
+            1 + LIST + (count.saturating_mul(count) as f64 * factor) as u64
+        }
         Cost::Unit | Cost::AddList | Cost::Index | Cost::Dyn => 1,
         Cost::Compare => match args {
             [Value::Opaque(_), ..] => 1,
@@ -471,7 +481,23 @@ impl<'a> Estimator<'a> {
         let one = Range::exactly(1);
         let walked = subject.scaled(TRAVERSAL);
         match kind {
-            Cost::Free | Cost::Conditional | Cost::Unit | Cost::Index => one.into(),
+            Cost::Free | Cost::Conditional | Cost::Unit | Cost::Index | Cost::Nothing => one.into(),
+            Cost::Sets { twice } => {
+                arg(0).times(arg(1)).scaled(if twice { 2.0 } else { 1.0 }).add(one).into()
+            }
+            Cost::Made => {
+                let size = match args.first().map(|arg| &arg.kind) {
+                    Some(ExprKind::Literal(Literal::Int(end))) if target.is_none() => Range::exactly((*end).max(0) as u64),
+                    _ if target.is_none() => Range::UNKNOWN,
+                    _ => subject,
+                };
+                CallCost { cost: size.add(Range::exactly(1 + LIST)), size: Some(size) }
+            }
+            Cost::Sorted => {
+                let keys = if args.is_empty() { subject } else { arg(0) };
+                let squared = keys.times(keys);
+                CallCost { cost: squared.scaled(2.0 + TRAVERSAL).add(Range::exactly(1 + LIST)), size: Some(squared) }
+            }
             Cost::Dyn => CallCost { cost: one, size: Some(subject) },
             Cost::Compare => {
                 if matches!(self.type_of(&args[0]), Type::Opaque(_)) && self.type_of(&args[0]) == self.type_of(&args[1]) {

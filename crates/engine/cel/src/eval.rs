@@ -102,6 +102,12 @@ impl<'a> Evaluator<'a, '_> {
                 Value::Bool(false) => self.eval(&parts[2]),
                 _ => Err(EvalError::no_such_overload()),
             },
+            Node::OrElse { first, second, unwrap } => match self.eval(first)? {
+                Value::Optional(Some(value)) if *unwrap => Ok((*value).clone()),
+                Value::Optional(Some(value)) => Ok(Value::Optional(Some(value))),
+                Value::Optional(None) => self.eval(second),
+                _ => Err(EvalError::no_such_overload()),
+            },
             Node::NotStrictlyFalse(inner) => {
                 let value = self.eval(inner);
                 self.charge(1)?;
@@ -121,24 +127,24 @@ impl<'a> Evaluator<'a, '_> {
                 self.charge(runtime(*cost, &values, &result))?;
                 Ok(result)
             }
-            Node::List(elements) => {
-                let mut items = Vec::with_capacity(elements.len());
-                for (element, optional) in elements {
-                    items.extend(present(self.eval(element)?, *optional)?);
+            Node::List { items, is_constant } => {
+                let mut made = Vec::with_capacity(items.len());
+                for (item, optional) in items {
+                    made.extend(present(self.eval(item)?, *optional)?);
                 }
-                self.charge(LIST)?;
-                Ok(Value::list(items))
+                self.charge(if *is_constant { 0 } else { LIST })?;
+                Ok(Value::list(made))
             }
-            Node::Map(parts) => {
-                let mut entries = Entries::default();
-                for (key, value, optional) in parts {
+            Node::Map { entries, is_constant } => {
+                let mut made = Entries::default();
+                for (key, value, optional) in entries {
                     let key = self.eval(key)?;
                     if let Some(value) = present(self.eval(value)?, *optional)? {
-                        entries.insert(key, value)?;
+                        made.insert(key, value)?;
                     }
                 }
-                self.charge(MAP)?;
-                Ok(Value::Map(Map::Owned(Rc::new(entries))))
+                self.charge(if *is_constant { 0 } else { MAP })?;
+                Ok(Value::Map(Map::Owned(Rc::new(made))))
             }
             Node::Object { name, fields } => {
                 let mut made = Vec::with_capacity(fields.len());

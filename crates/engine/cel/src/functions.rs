@@ -99,6 +99,14 @@ pub enum Cost {
     Index,
     /// The argument is unchanged.
     Dyn,
+    /// Every item of one list with every item of the other.
+    Sets { twice: bool },
+    /// A new list, item by item.
+    Made,
+    /// A new list, every item compared with every other.
+    Sorted,
+    /// The right side only where it is needed, and nothing for that.
+    Nothing,
 }
 
 /// One signature of a function.

@@ -16,8 +16,6 @@
 //! [`plan`] (names become places) → [`eval`]. [`cost`] says what it will cost at the most, from the sizes a schema allows;
 //! evaluation counts what it did cost, in the same units.
 
-#![allow(missing_docs)]
-
 pub mod check;
 pub mod cost;
 pub mod eval;

@@ -191,25 +191,22 @@ impl Expander<'_> {
         self.fold(range, names, [init, condition, step, result])
     }
 
-    /// `target.optMap(name, value)`; the target is worked out once.
+    /// `target.optMap(name, value)`.
     fn optional(&mut self, target: Expr, wrap: bool, args: Vec<Expr>) -> Expr {
-        const TARGET: &str = "@target";
         let name = self.names(&args, 1).remove(0);
         let Some(value) = args.into_iter().nth(1) else { unreachable!("two arguments were counted") };
-        let method = |macros: &mut Self, function: &str| {
-            let target = macros.tree.ident(macros.at, TARGET);
+        let method = |macros: &mut Self, target: Expr, function: &str| {
             let call = ExprKind::Call { function: function.to_owned(), target: Some(Box::new(target)), args: Vec::new() };
             macros.tree.node(macros.at, call)
         };
-        let condition = method(self, "hasValue");
-        let inner = method(self, "value");
+        let condition = method(self, target.clone(), "hasValue");
+        let inner = method(self, target, "value");
         let mut mapped = self.bound(&name, inner, value);
         if wrap {
             mapped = self.call("optional.of", vec![mapped]);
         }
         let none = self.call("optional.none", Vec::new());
-        let result = self.call(operator::CONDITIONAL, vec![condition, mapped, none]);
-        self.bound(TARGET, target, result)
+        self.call(operator::CONDITIONAL, vec![condition, mapped, none])
     }
 
     fn sort_by(&mut self, target: Expr, args: Vec<Expr>) -> Expr {

@@ -33,16 +33,18 @@ pub enum Node {
     Or(Box<Node>, Box<Node>),
     /// `condition ? yes : no`.
     If(Box<[Node; 3]>),
+    /// `first.or(second)` and `first.orValue(second)`.
+    OrElse { first: Box<Node>, second: Box<Node>, unwrap: bool },
     /// What keeps `all` and `exists` going over errors.
     NotStrictlyFalse(Box<Node>),
     /// `accumulator + [item]`, without copying the accumulator.
     Append { slot: usize, item: Box<Node> },
     /// Everything else.
     Call { implementation: Called, cost: Cost, args: Vec<Node> },
-    /// A new list.
-    List(Vec<(Node, bool)>),
-    /// A new map.
-    Map(Vec<(Node, Node, bool)>),
+    /// A new list. One of constants costs nothing, as if it had been made beforehand.
+    List { items: Vec<(Node, bool)>, is_constant: bool },
+    /// A new map, likewise.
+    Map { entries: Vec<(Node, Node, bool)>, is_constant: bool },
     /// A new object.
     Object { name: String, fields: Vec<(String, Node, bool)> },
     /// A comprehension.
@@ -108,11 +110,19 @@ impl Planner<'_> {
             }
             ExprKind::Call { function, target, args } => self.call(expr, function, target.as_deref(), args),
             ExprKind::List(elements) => {
-                Node::List(elements.iter().map(|element| (self.node(&element.value), element.optional)).collect())
+                let items: Vec<_> =
+                    elements.iter().map(|element| (self.node(&element.value), element.optional)).collect();
+                let is_constant = items.iter().all(|(item, _)| item.is_constant());
+                Node::List { items, is_constant }
             }
-            ExprKind::Map(entries) => Node::Map(
-                entries.iter().map(|entry| (self.node(&entry.key), self.node(&entry.value), entry.optional)).collect(),
-            ),
+            ExprKind::Map(entries) => {
+                let entries: Vec<_> = entries
+                    .iter()
+                    .map(|entry| (self.node(&entry.key), self.node(&entry.value), entry.optional))
+                    .collect();
+                let is_constant = entries.iter().all(|(key, value, _)| key.is_constant() && value.is_constant());
+                Node::Map { entries, is_constant }
+            }
             ExprKind::Struct { name, fields } => Node::Object {
                 name: name.clone(),
                 fields: fields.iter().map(|f| (f.name.clone(), self.node(&f.value), f.optional)).collect(),
@@ -161,7 +171,18 @@ impl Planner<'_> {
         let mut costs = fitting.iter().map(|index| known.overloads[*index].cost);
         let first = costs.next().unwrap_or(Cost::Unit);
         let cost = if costs.all(|cost| cost == first) { first } else { Cost::Unit };
-        let args = target.filter(|_| is_member).into_iter().chain(args).map(|arg| self.node(arg)).collect();
+        let args: Vec<Node> = target.filter(|_| is_member).into_iter().chain(args).map(|arg| self.node(arg)).collect();
+        // What is looked for in a list of constants is found without walking it.
+        let in_constants = name == operator::IN && matches!(args.get(1), Some(Node::List { is_constant: true, .. }));
+        let is_known = CONVERSIONS.contains(&name.as_str()) && args.iter().all(Node::is_constant);
+        let cost = if is_known || in_constants { Cost::Free } else { cost };
+        if cost == Cost::Nothing {
+            let mut sides = args.into_iter();
+            if let (Some(first), Some(second)) = (sides.next(), sides.next()) {
+                return Node::OrElse { first: first.into(), second: second.into(), unwrap: name == "orValue" };
+            }
+            unreachable!("both have two parameters")
+        }
         Node::Call { implementation: Called(known.implementation), cost, args }
     }
 
@@ -193,6 +214,21 @@ impl Planner<'_> {
         Node::Fold(Box::new(Fold { base, two: fold.second.is_some(), range, init, condition, step, result }))
     }
 }
+
+impl Node {
+    /// Whether it is known beforehand.
+    fn is_constant(&self) -> bool {
+        match self {
+            Self::Constant(_) => true,
+            Self::List { is_constant, .. } | Self::Map { is_constant, .. } => *is_constant,
+            Self::Call { cost: Cost::Free, args, .. } => args.iter().all(Self::is_constant),
+            _ => false,
+        }
+    }
+}
+
+/// Conversions of constants are constants.
+const CONVERSIONS: [&str; 9] = ["dyn", "bool", "bytes", "double", "duration", "int", "string", "timestamp", "uint"];
 
 /// Whether a selection from this begins a chain of its own, which costs one more than a step of a chain.
 fn starts_attribute(operand: &Node) -> bool {

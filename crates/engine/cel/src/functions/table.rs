@@ -112,6 +112,11 @@ fn cost(text: &str) -> Cost {
         "validate" => Cost::Validate,
         "conditional" => Cost::Conditional,
         "index" => Cost::Index,
+        "sets" => Cost::Sets { twice: false },
+        "setstwice" => Cost::Sets { twice: true },
+        "made" => Cost::Made,
+        "sorted" => Cost::Sorted,
+        "nothing" => Cost::Nothing,
         "dyn" => Cost::Dyn,
         other => unreachable!("the table has no cost {other}"),
     }
@@ -294,8 +299,8 @@ optional_ofNonZeroValue optional.ofNonZeroValue(A) optional(A)
 optional_none optional.none() optional(A)
 optional_value .value(optional(A)) A
 optional_hasValue .hasValue(optional(A)) bool
-optional_or_optional .or(optional(A),optional(A)) optional(A)
-optional_orValue_value .orValue(optional(A),A) A
+optional_or_optional .or(optional(A),optional(A)) optional(A) nothing
+optional_orValue_value .orValue(optional(A),A) A nothing
 optional_unwrap optional.unwrap(list(optional(A))) list(A)
 optional_unwrapOpt .unwrapOpt(list(optional(A))) list(A)
 @mapInsert_map_key_value cel.@mapInsert(map(A,B),A,B) map(A,B)
@@ -348,31 +353,31 @@ list_duration_min_duration .min(list(duration)) duration walk
 list_timestamp_min_timestamp .min(list(timestamp)) timestamp walk
 list_string_min_string .min(list(string)) string walk
 list_bytes_min_bytes .min(list(bytes)) bytes walk
-list_slice .slice(list(A),int,int) list(A)
-list_flatten .flatten(list(list(A))) list(A)
-list_flatten_int .flatten(list(dyn),int) list(dyn)
-list_int_sort .sort(list(int)) list(int)
-list_uint_sort .sort(list(uint)) list(uint)
-list_double_sort .sort(list(double)) list(double)
-list_bool_sort .sort(list(bool)) list(bool)
-list_duration_sort .sort(list(duration)) list(duration)
-list_timestamp_sort .sort(list(timestamp)) list(timestamp)
-list_string_sort .sort(list(string)) list(string)
-list_bytes_sort .sort(list(bytes)) list(bytes)
-list_int_sortByAssociatedKeys .@sortByAssociatedKeys(list(A),list(int)) list(A)
-list_uint_sortByAssociatedKeys .@sortByAssociatedKeys(list(A),list(uint)) list(A)
-list_double_sortByAssociatedKeys .@sortByAssociatedKeys(list(A),list(double)) list(A)
-list_bool_sortByAssociatedKeys .@sortByAssociatedKeys(list(A),list(bool)) list(A)
-list_duration_sortByAssociatedKeys .@sortByAssociatedKeys(list(A),list(duration)) list(A)
-list_timestamp_sortByAssociatedKeys .@sortByAssociatedKeys(list(A),list(timestamp)) list(A)
-list_string_sortByAssociatedKeys .@sortByAssociatedKeys(list(A),list(string)) list(A)
-list_bytes_sortByAssociatedKeys .@sortByAssociatedKeys(list(A),list(bytes)) list(A)
-lists_range lists.range(int) list(int)
-list_reverse .reverse(list(A)) list(A)
-list_distinct .distinct(list(A)) list(A)
-list_sets_contains_list sets.contains(list(A),list(A)) bool
-list_sets_equivalent_list sets.equivalent(list(A),list(A)) bool
-list_sets_intersects_list sets.intersects(list(A),list(A)) bool
+list_slice .slice(list(A),int,int) list(A) made
+list_flatten .flatten(list(list(A))) list(A) made
+list_flatten_int .flatten(list(dyn),int) list(dyn) made
+list_int_sort .sort(list(int)) list(int) sorted
+list_uint_sort .sort(list(uint)) list(uint) sorted
+list_double_sort .sort(list(double)) list(double) sorted
+list_bool_sort .sort(list(bool)) list(bool) sorted
+list_duration_sort .sort(list(duration)) list(duration) sorted
+list_timestamp_sort .sort(list(timestamp)) list(timestamp) sorted
+list_string_sort .sort(list(string)) list(string) sorted
+list_bytes_sort .sort(list(bytes)) list(bytes) sorted
+list_int_sortByAssociatedKeys .@sortByAssociatedKeys(list(A),list(int)) list(A) sorted
+list_uint_sortByAssociatedKeys .@sortByAssociatedKeys(list(A),list(uint)) list(A) sorted
+list_double_sortByAssociatedKeys .@sortByAssociatedKeys(list(A),list(double)) list(A) sorted
+list_bool_sortByAssociatedKeys .@sortByAssociatedKeys(list(A),list(bool)) list(A) sorted
+list_duration_sortByAssociatedKeys .@sortByAssociatedKeys(list(A),list(duration)) list(A) sorted
+list_timestamp_sortByAssociatedKeys .@sortByAssociatedKeys(list(A),list(timestamp)) list(A) sorted
+list_string_sortByAssociatedKeys .@sortByAssociatedKeys(list(A),list(string)) list(A) sorted
+list_bytes_sortByAssociatedKeys .@sortByAssociatedKeys(list(A),list(bytes)) list(A) sorted
+lists_range lists.range(int) list(int) made
+list_reverse .reverse(list(A)) list(A) made
+list_distinct .distinct(list(A)) list(A) sorted
+list_sets_contains_list sets.contains(list(A),list(A)) bool sets
+list_sets_equivalent_list sets.equivalent(list(A),list(A)) bool setstwice
+list_sets_intersects_list sets.intersects(list(A),list(A)) bool sets
 string_find_string .find(string,string) string find
 string_find_all_string .findAll(string,string) list(string) find
 string_find_all_string_int .findAll(string,string,int) list(string) find

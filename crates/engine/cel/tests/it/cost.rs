@@ -75,3 +75,29 @@ fn evaluation_ends_at_the_limit() {
     let evaluation = program.evaluate(&[], 10_000);
     assert_eq!(evaluation.outcome.unwrap_err().message, "operation cancelled: actual cost limit exceeded");
 }
+
+/// Costs that are part of Kubernetes' interface: a definition or an object may not pass there and fail here.
+#[test]
+fn actual_costs_are_upstreams() {
+    let environment = Environment::new();
+    for (text, expected) in [
+        ("double(5) < 10.0", 1),
+        ("'%e'.format([3.14]) == '3.140000×10⁰⁰'", 3),
+        ("'%o %o %o'.format([7, 8, 9]) == '7 10 11'", 2),
+        ("optional.of('a').or(optional.of('a')).hasValue()", 2),
+        ("optional.none().or(optional.of('a')).hasValue()", 3),
+        ("optional.of('a').optMap(v, v == 'value').hasValue()", 8),
+        ("quantity('50k').add(quantity('20')) == quantity('50.02k')", 5),
+        ("lists.range(4) == [0, 1, 2, 3]", 16),
+        ("[].sortBy(e, e) == []", 14),
+        ("['d', 'a', 'b', 'c'].sort() == ['a', 'b', 'c', 'd']", 45),
+        ("[-3, 1, -5, -2, 4].sortBy(e, -(e * e)) == [-5, 4, -3, -2, 1]", 145),
+        ("['c', 'a', 'a', 'b', 'a', 'b', 'c', 'c'].distinct() == ['c', 'a', 'b']", 146),
+        ("dyn([1, 2, 3, 4]).flatten() == [1, 2, 3, 4]", 16),
+    ] {
+        let program = environment.compile(text).unwrap();
+        let evaluation = program.evaluate(&[], limits::PER_CALL);
+        assert!(evaluation.outcome.is_ok(), "{text}: {:?}", evaluation.outcome);
+        assert_eq!(evaluation.cost, expected, "{text}");
+    }
+}
