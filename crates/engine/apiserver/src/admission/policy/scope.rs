@@ -187,7 +187,7 @@ pub fn out_of_budget() -> EvalError {
 
 impl<'a> Variables<'a> for Scope<'a> {
     fn get(&self, index: usize) -> Result<Value<'a>, EvalError> {
-        if let Some(value) = self.fixed.get(index) {
+        if let Some(value) = self.fixed.as_slice().get(index) {
             return Ok(value.clone());
         }
         let own = index - FIXED;
