@@ -2,10 +2,14 @@
 //!
 //! Nothing here knows a clock, a network or an async runtime: time comes in as numbers, samples through [`Storage`].
 
+pub mod functions;
 pub mod go_regex;
 pub mod histogram;
+mod kahan;
 pub mod labels;
 pub mod matcher;
+pub mod number;
+pub mod parser;
 pub mod quote;
 pub mod storage;
 
