@@ -14,7 +14,7 @@ use super::{
 use crate::{
     functions::Function,
     number::{parse_duration_ms, parse_number},
-    quote::{quote, unquote},
+    quote::{quote, unquote, unquote_bytes},
 };
 
 /// How deeply expressions may be nested, chains of operators included: evaluation recurses as deeply.
@@ -270,7 +270,9 @@ impl<'a> Parser<'a> {
             Kind::String => {
                 let token = self.advance();
                 let value = self.unquoted(&token);
-                Ok(Expr::String(Text { value, span: token.span() }))
+                let bytes = unquote_bytes(&token.text).unwrap_or_default();
+                let invalid_utf8 = (bytes != value.as_bytes()).then_some(bytes);
+                Ok(Expr::String(Text { value, invalid_utf8, span: token.span() }))
             }
             Kind::LeftParen => {
                 let start = self.advance().span();
