@@ -10,7 +10,7 @@ use coracle_promql::{
     memory::MemoryStorage,
     number::{parse_duration_ms, parse_float, parse_number},
     parser::{
-        self, SequenceValue,
+        self, SequenceValue, SeriesDescription,
         ast::{At, Expr},
     },
     quote::unquote,
