@@ -1,8 +1,12 @@
 //! Functions that templates call, and the tables they stand in.
 
+mod context;
+
 use std::{any::Any, collections::HashMap};
 
-use crate::value::{Str, Value};
+use crate::value::{DictType, ListType, Str, Value};
+
+pub use context::{Context, TextError};
 
 /// The Go type of a parameter. The executor converts or refuses arguments before it calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +29,52 @@ pub enum Type {
     Bytes,
     /// An object's type, by the name `%T` prints for it.
     Object(&'static str),
+}
+
+impl Type {
+    /// The type as Go prints it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Type::Any => "interface {}",
+            Type::Bool => "bool",
+            Type::Int => "int",
+            Type::Int64 => "int64",
+            Type::Float64 => "float64",
+            Type::String => "string",
+            Type::List => "[]interface {}",
+            Type::Strings => "[]string",
+            Type::Dict => "map[string]interface {}",
+            Type::Bytes => "[]uint8",
+            Type::Object(name) => name,
+        }
+    }
+
+    /// Whether nil can be passed for it.
+    pub(crate) fn admits_nil(self) -> bool {
+        match self {
+            Type::Any | Type::List | Type::Strings | Type::Dict | Type::Bytes => true,
+            Type::Bool | Type::Int | Type::Int64 | Type::Float64 | Type::String => false,
+            Type::Object(name) => name.starts_with('*'),
+        }
+    }
+
+    /// Whether Go would assign the value, which is not nil, to a parameter of this type.
+    pub(crate) fn admits(self, value: &Value) -> bool {
+        match (self, value) {
+            (Type::Any, _)
+            | (Type::Bool, Value::Bool(_))
+            | (Type::Int, Value::Int(_))
+            | (Type::Int64, Value::Int64(_))
+            | (Type::Float64, Value::Float(_))
+            | (Type::String, Value::String(_) | Value::Binary(_))
+            | (Type::Bytes, Value::Bytes(_)) => true,
+            (Type::List, Value::List(list)) => list.list_type() == ListType::Any,
+            (Type::Strings, Value::List(list)) => list.list_type() == ListType::String,
+            (Type::Dict, Value::Dict(dict)) => matches!(dict.dict_type(), DictType::Any | DictType::Named(_)),
+            (Type::Object(name), Value::Object(object)) => object.type_name() == name,
+            _ => false,
+        }
+    }
 }
 
 /// A function's body. It may rely on its arguments' number and types being those of its table entry.
@@ -116,16 +166,4 @@ pub trait Host {
 
     /// The host itself, for functions that belong to it.
     fn as_any(&mut self) -> &mut dyn Any;
-}
-
-/// What a function is called with besides its arguments.
-pub struct Context<'a> {
-    pub host: &'a mut dyn Host,
-}
-
-impl<'a> Context<'a> {
-    /// A context outside any execution, for tests of functions.
-    pub fn new(host: &'a mut dyn Host) -> Context<'a> {
-        Context { host }
-    }
 }
