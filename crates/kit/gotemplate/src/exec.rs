@@ -18,11 +18,27 @@ use crate::{
 #[error("{message}")]
 pub struct ExecError {
     message: String,
+    /// The function's error, when one failed.
+    cause: Option<Box<FunctionError>>,
 }
 
 impl ExecError {
     pub(crate) fn new(message: String) -> ExecError {
-        ExecError { message }
+        ExecError { message, cause: None }
+    }
+
+    /// This error's text and those of what caused it, the way `errors.Unwrap` meets them.
+    pub fn chain(&self) -> Vec<String> {
+        let mut texts = Vec::new();
+        let mut next = Some(self);
+        while let Some(error) = next.take() {
+            texts.push(error.message.clone());
+            if let Some(cause) = &error.cause {
+                texts.push(cause.to_string());
+                next = cause.cause();
+            }
+        }
+        texts
     }
 }
 
@@ -117,9 +133,13 @@ impl<'t, 'c, 'h> State<'t, 'c, 'h> {
 
     #[cold]
     fn error<T>(&self, message: impl fmt::Display) -> Exec<T> {
+        Err(ExecError::new(self.located(message)))
+    }
+
+    fn located(&self, message: impl fmt::Display) -> String {
         let location = self.template.location(self.at.position());
         let name = quote(self.template.name.as_bytes());
-        Err(ExecError::new(format!("template: {location}: executing {name} at <{}>: {message}", self.at)))
+        format!("template: {location}: executing {name} at <{}>: {message}", self.at)
     }
 
     fn step(&mut self) -> Exec<()> {
@@ -500,7 +520,8 @@ impl<'t> State<'t, '_, '_> {
             Ok(value) => Ok(Cell::boxed(value)),
             Err(error) => {
                 self.at = node;
-                self.error(format_args!("error calling {name}: {error}"))
+                let message = self.located(format_args!("error calling {name}: {error}"));
+                Err(ExecError { message, cause: Some(Box::new(error)) })
             }
         }
     }
