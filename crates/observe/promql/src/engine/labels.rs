@@ -24,7 +24,7 @@ pub(super) fn replace(context: &Context<'_>, call: &Call, frame: Frame, outer: O
     let mut all = eval::eval_in(context, &call.args[0], frame, outer)?;
     for series in &mut all {
         let Some(captures) = regex.captures(series.labels.value(source)) else { continue };
-        let value = expand(replacement, &captures);
+        let value = go_regex::expand(replacement, &captures);
         series.labels = series.labels.with(target, &value);
         series.drop_name &= target != METRIC_NAME;
     }
@@ -37,38 +37,6 @@ fn named<'a>(arg: &'a Expr, role: &str, function: &str) -> Result<&'a str, Query
         let written = text(arg).unwrap_or_default();
         QueryError::Execution(format!("invalid {role} label name in {function}(): {written}"))
     })
-}
-
-/// Go's way of putting captures into a template: `$1`, `$name`, `${1}text`, `$$`. A name is as long as it can be.
-fn expand(template: &str, captures: &regex::Captures<'_>) -> String {
-    let mut out = String::new();
-    let mut rest = template;
-    while let Some(at) = rest.find('$') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        if let Some(after) = rest.strip_prefix('$') {
-            out.push('$');
-            rest = after;
-            continue;
-        }
-        let braced = rest.starts_with('{');
-        let begin = &rest[usize::from(braced)..];
-        let length = begin.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(begin.len());
-        let name = &begin[..length];
-        let after = &begin[length..];
-        if name.is_empty() || (braced && !after.starts_with('}')) {
-            out.push('$');
-            continue;
-        }
-        rest = if braced { &after[1..] } else { after };
-        let found = match name.parse::<usize>() {
-            Ok(index) => captures.get(index),
-            Err(_) => captures.name(name),
-        };
-        out.push_str(found.map_or("", |found| found.as_str()));
-    }
-    out.push_str(rest);
-    out
 }
 
 pub(super) fn join(context: &Context<'_>, call: &Call, frame: Frame, outer: Outer) -> Evaluated {
