@@ -46,6 +46,8 @@ pub enum Command {
     Eject(Eject),
     /// Render a chart or a kustomization to manifests
     Render(crate::commands::render::Render),
+    /// Check and test recording and alerting rules, as promtool does
+    Rules(crate::commands::rules::Rules),
     /// Measure this machine: start, idle, push, rollback, crash, pod start
     Bench(Output),
     /// Print a completion script for a shell

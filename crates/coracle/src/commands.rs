@@ -8,6 +8,7 @@ pub mod history;
 pub mod logs;
 pub mod render;
 pub mod rollback;
+pub mod rules;
 pub mod status;
 pub mod up;
 pub mod version;

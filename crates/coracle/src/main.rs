@@ -24,6 +24,9 @@ fn main() -> ExitCode {
     if let Command::Render(render) = &cli.command {
         return commands::render::run(render);
     }
+    if let Command::Rules(rules) = &cli.command {
+        return commands::rules::run(rules);
+    }
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -57,6 +60,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Version(output) => commands::version::run(output),
+        Command::Rules(_) => unreachable!("rules have exit codes of their own, and were done before"),
         Command::Render(_) => unreachable!("renders have exit codes of their own, and were done before"),
         Command::Shim { .. } => unreachable!("the shim starts before the command line is parsed"),
     }

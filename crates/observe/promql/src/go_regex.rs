@@ -205,16 +205,14 @@ fn escape(chars: &mut Peekable<std::str::Chars<'_>>, out: &mut String) {
             }
             out.push_str(&format!("\\x{{{value:x}}}"));
         }
-        Some(c @ ('d' | 'D' | 'w' | 'W' | 's' | 'S' | 'b' | 'B')) => {
-            // Go's are ASCII only.
-            out.push_str(
-                &format!("(?-u:\\{c})")
-                    .replace("(?-u:\\D)", "[^0-9]")
-                    .replace("(?-u:\\W)", "[^0-9A-Za-z_]")
-                    .replace("(?-u:\\S)", "[^\\t\\n\\x0c\\r ]")
-                    .replace("(?-u:\\s)", "[\\t\\n\\x0c\\r ]"),
-            );
-        }
+        // Go's classes are ASCII only.
+        Some('d') => out.push_str("[0-9]"),
+        Some('D') => out.push_str("[^0-9]"),
+        Some('w') => out.push_str("[0-9A-Za-z_]"),
+        Some('W') => out.push_str("[^0-9A-Za-z_]"),
+        Some('s') => out.push_str("[\\t\\n\\x0c\\r ]"),
+        Some('S') => out.push_str("[^\\t\\n\\x0c\\r ]"),
+        Some('b') => out.push_str("(?-u:\\b)"),
         Some(c @ ('p' | 'P' | 'x')) => {
             out.push('\\');
             out.push(c);

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How deeply expressions may be nested, chains of operators included: evaluation recurses as deeply.
-pub const MAX_DEPTH: usize = 500;
+pub const MAX_DEPTH: usize = 250;
 
 /// Nothing more can be read; why stands in the parser's errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
