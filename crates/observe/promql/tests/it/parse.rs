@@ -41,10 +41,10 @@ fn expressions_print_in_one_way() {
             sum without (b) (rate(a{x=~"y",z!=""}[5m] offset -1h))
             a + on (b) group_left (c) d
             a and ignoring (b) c or d
-            {"strange name","label.x"="y"}
+            {"label.x"="y",__name__="strange name"}
             a[5m:] @ start() offset 1w
             a[max_of(step(), 1m + 30s):range() / 2] @ 12.500
-            a offset 1m + b
+            1:17: parse error: unexpected identifier "b" in offset, expected number, duration, step(), or range()
             a + fill_left (-1) fill_right (2) b == bool c
             topk(3, a)
             rate(a[5m] anchored) + b smoothed

@@ -26,7 +26,8 @@ fn check(rules: &'static str, test: &'static str, expected: Expect) {
     let files = Memory(BTreeMap::from([("rules.yml", rules), ("test.yml", test)]));
     let report = run(&files, "test.yml", Settings::default());
     let all = report.warnings.iter().chain(&report.failures);
-    expected.assert_eq(&all.map(|line| format!("{line}\n")).collect::<String>());
+    let lines: String = all.map(|line| format!("{line}\n")).collect();
+    expected.assert_eq(&format!("failures:\n{lines}"));
 }
 
 const DOWN: &str = r#"
@@ -80,7 +81,9 @@ tests:
           - {labels: 'ALERTS{alertname="Down", alertstate="firing", instance="one", job="a", severity="page"}', value: 1}
       - {expr: 'job:up:sum', eval_time: 1m, exp_samples: [{labels: 'job:up:sum{job="a"}', value: 0}]}
 "#,
-        expect![""],
+        expect![[r#"
+            failures:
+        "#]],
     );
 }
 
@@ -97,6 +100,7 @@ tests:
     promql_expr_test: [{expr: up, eval_time: 1m, exp_samples: [{labels: 'up{job="b"}', value: 1.5}]}]
 "#,
         expect![[r#"
+            failures:
                 name: wrong,
                 alertname: Down, time: 5m, 
                     exp:[], 
