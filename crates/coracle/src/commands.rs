@@ -6,6 +6,8 @@ pub mod down;
 pub mod eject;
 pub mod history;
 pub mod logs;
+pub mod metrics;
+pub mod query;
 pub mod rollback;
 pub mod status;
 pub mod up;
