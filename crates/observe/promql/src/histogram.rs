@@ -1,7 +1,20 @@
 //! Native histograms with float counts: exponential buckets of every schema and custom buckets, with Prometheus'
 //! arithmetic.
 
+mod arithmetic;
+mod bounds;
+mod cells;
+mod compact;
+mod reset;
+mod text;
+mod trim;
+mod validate;
+
 use std::sync::Arc;
+
+pub use arithmetic::Combined;
+pub use bounds::{Bucket, Side, bound, exponential_bound};
+pub use validate::HistogramError;
 
 /// The schema that says that the bounds stand in `custom_values`.
 pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;
