@@ -14,17 +14,6 @@ pub enum Value {
 }
 
 impl Value {
-    /// Whether both are the same, NaNs by their bits.
-    pub(crate) fn same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Float(one), Self::Float(other)) => one.to_bits() == other.to_bits(),
-            (Self::Histogram(one), Self::Histogram(other)) => {
-                one == other && one.counter_reset_hint == other.counter_reset_hint
-            }
-            _ => false,
-        }
-    }
-
     /// Whether it says that the series ended.
     pub fn is_stale(&self) -> bool {
         match self {

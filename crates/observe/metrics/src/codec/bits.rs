@@ -97,11 +97,6 @@ impl<'a> BitReader<'a> {
         value
     }
 
-    #[inline]
-    pub(crate) fn bit(&mut self) -> bool {
-        self.read(1) == 1
-    }
-
     /// How many ones come before the next zero, at most `most`; the zero is taken too.
     #[inline]
     pub(crate) fn ones(&mut self, most: u32) -> u32 {

@@ -64,7 +64,12 @@ impl Head {
                 }
             }
             for (time_ms, value) in histograms {
-                match self.stage_one(slot, *time_ms, Value::Histogram(value.clone()), newest_allowed_ms, staged) {
+                let checked = match value.is_stale() {
+                    true => Ok(()),
+                    false => value.validate().map_err(|why| Refusal::Invalid(why.to_string())),
+                };
+                let value = Value::Histogram(value.clone());
+                match checked.and_then(|()| self.stage_one(slot, *time_ms, value, newest_allowed_ms, staged)) {
                     Ok(()) => appended.histograms += 1,
                     Err(refusal) => refuse(&mut appended, refusal, batch, series, 1),
                 }

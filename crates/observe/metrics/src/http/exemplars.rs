@@ -52,7 +52,7 @@ pub(super) async fn exemplars(State(server): State<Server>, params: Params) -> R
 fn selectors(expr: &Expr, into: &mut Vec<Vec<Matcher>>) {
     match expr {
         Expr::Vector(selector) => into.push(selector.matchers.clone()),
-        Expr::Matrix(selector) => into.push(selector.vector.matchers.clone()),
+        Expr::Matrix(selector) => into.push(selector.selector.matchers.clone()),
         Expr::Aggregate(aggregate) => {
             selectors(&aggregate.expr, into);
             aggregate.param.iter().for_each(|param| selectors(param, into));
