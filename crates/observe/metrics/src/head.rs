@@ -118,6 +118,8 @@ pub(crate) struct Head {
     pub(crate) newest_ms: i64,
     /// The oldest that is here and not in a block; `i64::MAX` when there is none.
     pub(crate) oldest_ms: i64,
+    /// The end of the newest stretch that became a block since the store was opened.
+    pub(crate) flushed_until_ms: i64,
     next_id: u64,
     open_heap_bytes: usize,
     /// How many series and symbols the series log knows.
@@ -142,6 +144,7 @@ impl Head {
             spills: BTreeMap::new(),
             newest_ms: i64::MIN,
             oldest_ms: i64::MAX,
+            flushed_until_ms: i64::MIN,
             next_id: 1,
             open_heap_bytes: 0,
             logged: (0, 0),
@@ -306,6 +309,7 @@ impl Head {
                 series.spilled = Vec::new();
             }
         }
+        self.flushed_until_ms = self.flushed_until_ms.max(start_ms + range_ms);
         if all {
             self.spills.remove(&start_ms);
             self.deleted.retain(|_, deleted| {

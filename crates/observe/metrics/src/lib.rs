@@ -27,6 +27,7 @@ mod series_log;
 mod spill;
 mod store;
 mod symbols;
+mod texts;
 mod wal;
 
 pub use block::BlockMeta;
@@ -34,3 +35,4 @@ pub use error::StoreError;
 pub use options::Options;
 pub use sample::{Appended, Batch, Exemplar, Metadata, Refused, Value};
 pub use store::{ExportedSeries, HeadStatistics, NamedCount, Statistics, Store};
+pub use texts::Texts;

@@ -29,6 +29,9 @@ pub(crate) trait Index {
 /// Looking at a series costs about as much as so many entries of a list.
 const LOOK_COST: usize = 16;
 
+/// Asking a matcher about a value costs about as much as so many entries of a list.
+const MATCH_COST: usize = 8;
+
 /// The series for which every matcher says yes, ascending.
 pub(crate) fn resolve(index: &dyn Index, matchers: &[Matcher]) -> Result<Vec<u32>, StoreError> {
     let mut sized = Vec::with_capacity(matchers.len());
@@ -88,7 +91,7 @@ fn size(index: &dyn Index, matcher: &Matcher) -> Result<usize, StoreError> {
             }
             sum
         }
-        _ => index.series_count() as usize + index.values_count(&matcher.name),
+        _ => index.series_count() as usize + index.values_count(&matcher.name) * MATCH_COST,
     })
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn append(head: &mut Head, writer: &mut FrameWriter) -> io::Result<()
         let mut payload = Vec::new();
         varint::put(&mut payload, u64::from(symbols));
         varint::put(&mut payload, u64::from(symbols_to - symbols));
-        (symbols..symbols_to).for_each(|symbol| varint::put_bytes(&mut payload, head.index.symbols.bytes(symbol)));
+        (symbols..symbols_to).for_each(|symbol| varint::put_bytes(&mut payload, head.index.symbols.get(symbol).as_bytes()));
         varint::put(&mut payload, u64::from(series_to - series));
         for slot in series..series_to {
             varint::put(&mut payload, head.id(slot));

@@ -24,6 +24,7 @@ use crate::{
     parts::Deleted,
     postings,
     resolve::Index,
+    texts::Texts,
 };
 
 static NEXT_KEY: AtomicU64 = AtomicU64::new(0);
@@ -113,35 +114,32 @@ impl Block {
         self.directory.names.iter().map(|(name, _)| &**name)
     }
 
-    /// Adds all values of a label.
-    pub(crate) fn add_values(&self, name: &str, into: &mut BTreeSet<String>) -> Result<(), StoreError> {
+    /// All values of a label.
+    pub(crate) fn all_values(&self, name: &str) -> Result<Texts, StoreError> {
+        let mut values = Texts::default();
         self.each_value(name, "", &mut |value, _| {
-            if !into.contains(value) {
-                into.insert(value.to_owned());
-            }
+            values.push(value);
             Ok(())
-        })
+        })?;
+        Ok(values)
     }
 
-    /// Adds the values a label has in some series.
-    pub(crate) fn add_values_of(
-        &self,
-        series: &[u32],
-        name: &str,
-        into: &mut BTreeSet<String>,
-    ) -> Result<(), StoreError> {
-        let Some(directory) = self.name_directory(name) else { return Ok(()) };
+    /// The values a label has in some series.
+    pub(crate) fn values_of(&self, series: &[u32], name: &str) -> Result<Texts, StoreError> {
+        let mut values = Texts::default();
+        let Some(directory) = self.name_directory(name) else { return Ok(values) };
         // With many series it is less work to read the lists of all values than to look at each series.
         if series.len() as u64 > directory.values * 4 {
             let mut list_of = Vec::new();
-            return self.each_value(name, "", &mut |value, list| {
+            self.each_value(name, "", &mut |value, list| {
                 list_of.clear();
                 self.read_list(list, &mut list_of)?;
                 if list_of.iter().any(|number| series.binary_search(number).is_ok()) {
-                    into.insert(value.to_owned());
+                    values.push(value);
                 }
                 Ok(())
-            });
+            })?;
+            return Ok(values);
         }
         let mut reader = SeriesReader::new(self);
         let mut seen = BTreeSet::new();
@@ -149,10 +147,7 @@ impl Block {
             let pairs = reader.read(*number)?.pairs;
             seen.extend(pairs.iter().find(|pair| pair.0 == directory.symbol).map(|(_, value)| *value));
         }
-        for value in seen {
-            into.insert(reader.text(value)?.to_owned());
-        }
-        Ok(())
+        reader.texts(seen)
     }
 
     /// Shows the values of a label that begin with `prefix`, in order, each with its list.

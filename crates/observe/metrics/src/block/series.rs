@@ -8,6 +8,7 @@ use super::{Block, Piece, SERIES_PER_PAGE, SYMBOLS_PER_PAGE};
 use crate::{
     StoreError,
     codec::{ChunkKind, varint::Cursor},
+    texts::Texts,
 };
 
 /// A chunk's place in a block, and what it covers.
@@ -73,6 +74,13 @@ impl<'a> SeriesReader<'a> {
             }
         };
         symbol_text(page, symbol % SYMBOLS_PER_PAGE).ok_or_else(broken)
+    }
+
+    /// The texts of symbols, in order.
+    pub(crate) fn texts(&mut self, symbols: impl IntoIterator<Item = u32>) -> Result<Texts, StoreError> {
+        let texts: Vec<String> =
+            symbols.into_iter().map(|symbol| self.text(symbol).map(str::to_owned)).collect::<Result<_, _>>()?;
+        Ok(Texts::sorted(texts.iter().map(String::as_str).collect()))
     }
 
     pub(crate) fn labels(&mut self, series: &BlockSeries) -> Result<Labels, StoreError> {

@@ -132,10 +132,10 @@ impl BlockWriter {
             let mut page = (to - from).to_le_bytes().to_vec();
             let mut end = 0;
             for symbol in from..to {
-                end += self.symbols.bytes(symbol).len() as u32;
+                end += self.symbols.get(symbol).len() as u32;
                 page.extend_from_slice(&end.to_le_bytes());
             }
-            (from..to).for_each(|symbol| page.extend_from_slice(self.symbols.bytes(symbol)));
+            (from..to).for_each(|symbol| page.extend_from_slice(self.symbols.get(symbol).as_bytes()));
             self.directory.symbol_pages.push(self.out.write_piece(&page)?);
             from = to;
         }
@@ -144,10 +144,10 @@ impl BlockWriter {
 
     fn write_names(&mut self) -> io::Result<()> {
         let mut names: Vec<Symbol> = self.postings.values.keys().copied().collect();
-        names.sort_unstable_by_key(|name| self.symbols.bytes(*name));
+        names.sort_unstable_by_key(|name| self.symbols.get(*name));
         for name in names {
             let mut values = self.postings.values.remove(&name).unwrap_or_default();
-            values.sort_unstable_by_key(|value| self.symbols.bytes(*value));
+            values.sort_unstable_by_key(|value| self.symbols.get(*value));
             let directory = self.write_values(name, &values)?;
             self.directory.names.push((self.symbols.get(name).into(), directory));
         }

@@ -1,9 +1,8 @@
 //! Labels of the series in memory, and which series have them.
 
-use std::collections::BTreeSet;
-
 use coracle_promql::{Labels, Matcher};
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
+use parking_lot::Mutex;
 
 use crate::{
     StoreError,
@@ -11,6 +10,7 @@ use crate::{
     postings::{Postings, PostingsTable},
     resolve::Index,
     symbols::{Symbol, Symbols},
+    texts::Texts,
 };
 
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ pub(crate) struct LabelIndex {
     places: Vec<(u32, u16)>,
     by_hash: HashTable<(u64, u32)>,
     by_label: PostingsTable,
+    /// The values of labels that somebody asked for, in the order of their texts.
+    orders: Mutex<HashMap<Symbol, Vec<Symbol>>>,
 }
 
 impl LabelIndex {
@@ -35,7 +37,7 @@ impl LabelIndex {
     }
 
     pub(crate) fn labels(&self, slot: u32) -> Labels {
-        Labels::new(self.texts(slot))
+        Labels::from_sorted(self.texts(slot))
     }
 
     /// The series with exactly these labels.
@@ -44,8 +46,8 @@ impl LabelIndex {
             let pairs = self.pairs_of(slot);
             pairs.len() == labels.len()
                 && pairs.iter().zip(labels).all(|((name, value), (wanted_name, wanted_value))| {
-                    self.symbols.bytes(*value) == wanted_value.as_bytes()
-                        && self.symbols.bytes(*name) == wanted_name.as_bytes()
+                    self.symbols.get(*value) == *wanted_value
+                        && self.symbols.get(*name) == *wanted_name
                 })
         };
         self.by_hash.find(hash, |(other, slot)| *other == hash && same(*slot)).map(|(_, slot)| *slot)
@@ -62,12 +64,6 @@ impl LabelIndex {
     /// Names of labels with how many values each has.
     pub(crate) fn names(&self) -> impl Iterator<Item = (&str, usize)> {
         self.by_label.values.iter().map(|(name, values)| (self.symbols.get(*name), values.len()))
-    }
-
-    /// The values of a label, in no order.
-    pub(crate) fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
-        let values = self.symbols.find(name).and_then(|name| self.by_label.values.get(&name));
-        values.into_iter().flatten().map(|value| self.symbols.get(*value))
     }
 
     /// How many series each value of a label has.
@@ -90,32 +86,45 @@ impl LabelIndex {
         self.by_label.postings.iter().map(|(pair, postings)| (*pair, postings.count()))
     }
 
-    /// Adds the names of the labels some series have.
-    pub(crate) fn names_of(&self, series: &[u32], into: &mut BTreeSet<String>) {
-        let mut seen = vec![false; self.symbols.len() as usize];
-        for (name, _) in series.iter().flat_map(|slot| self.pairs_of(*slot)) {
-            if !std::mem::replace(&mut seen[*name as usize], true) {
-                into.insert(self.symbols.get(*name).to_owned());
-            }
-        }
+    /// The names of the labels some series have.
+    pub(crate) fn names_of(&self, series: &[u32]) -> Texts {
+        self.distinct(series.iter().flat_map(|slot| self.pairs_of(*slot)).map(|(name, _)| *name))
     }
 
-    /// Adds the values a label has in some series.
-    pub(crate) fn values_of(&self, series: &[u32], name: &str, into: &mut BTreeSet<String>) {
-        let Some(name) = self.symbols.find(name) else { return };
+    /// The values a label has in some series.
+    pub(crate) fn values_of(&self, series: &[u32], name: &str) -> Texts {
+        let Some(name) = self.symbols.find(name) else { return Texts::default() };
+        let value_of = |slot: &u32| self.pairs_of(*slot).iter().find(|pair| pair.0 == name).map(|(_, value)| *value);
+        self.distinct(series.iter().filter_map(value_of))
+    }
+
+    fn distinct(&self, symbols: impl Iterator<Item = Symbol>) -> Texts {
         let mut seen = vec![false; self.symbols.len() as usize];
-        for slot in series {
-            let Some((_, value)) = self.pairs_of(*slot).iter().find(|pair| pair.0 == name) else { continue };
-            if !std::mem::replace(&mut seen[*value as usize], true) {
-                into.insert(self.symbols.get(*value).to_owned());
-            }
+        let first_time = |symbol: &Symbol| !std::mem::replace(&mut seen[*symbol as usize], true);
+        Texts::sorted(symbols.filter(first_time).map(|symbol| self.symbols.get(symbol)).collect())
+    }
+
+    /// All values of a label. Their order is remembered, so that only new ones have to be sorted in.
+    pub(crate) fn all_values(&self, name: &str) -> Texts {
+        let Some(name) = self.symbols.find(name) else { return Texts::default() };
+        let Some(values) = self.by_label.values.get(&name) else { return Texts::default() };
+        let mut orders = self.orders.lock();
+        let order = orders.entry(name).or_default();
+        if order.len() < values.len() {
+            order.extend_from_slice(&values[order.len()..]);
+            // A stable sort finds the run that is in order already.
+            order.sort_by(|one, other| self.symbols.get(*one).cmp(self.symbols.get(*other)));
         }
+        let mut texts = Texts::default();
+        order.iter().for_each(|value| texts.push(self.symbols.get(*value)));
+        texts
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
         // A place in a hash table costs its content and a byte, an eighth of the places stay free.
         let table = self.by_hash.capacity() * 18;
-        self.symbols.heap_bytes() + self.pairs.heap_bytes() + self.places.capacity() * 8 + table + self.by_label.heap_bytes()
+        let orders: usize = self.orders.lock().values().map(|order| order.capacity() * 4).sum();
+        orders + self.symbols.heap_bytes() + self.pairs.heap_bytes() + self.places.capacity() * 8 + table + self.by_label.heap_bytes()
     }
 
     fn postings_of(&self, name: &str, value: &str) -> Option<&Postings> {

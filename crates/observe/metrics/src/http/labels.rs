@@ -12,20 +12,18 @@ use super::{
     answer::{ApiError, Notes, put_labels, put_list, put_text, success, success_json},
     params::{MAX_MS, MIN_MS, Params},
 };
+use crate::Texts;
 
-fn truncated<T>(items: &mut Vec<T>, limit: usize) -> Notes {
+const TRUNCATED: &str = "results truncated due to limit";
+
+fn texts(params: &Params, mut items: Texts, limit: usize) -> Response {
     let mut notes = Notes::default();
     if limit > 0 && items.len() > limit {
         items.truncate(limit);
-        notes.warnings.push("results truncated due to limit".to_owned());
+        notes.warnings.push(TRUNCATED.to_owned());
     }
-    notes
-}
-
-fn texts(params: &Params, mut items: Vec<String>, limit: usize) -> Response {
-    let notes = truncated(&mut items, limit);
     let mut data = Vec::new();
-    put_list(&mut data, &items, |into, item| put_text(into, item));
+    put_list(&mut data, items.iter(), put_text);
     success(&params.headers, &data, &notes)
 }
 
@@ -34,7 +32,7 @@ pub(super) async fn names(State(server): State<Server>, params: Params) -> Resul
     let (start_ms, end_ms, sets) = (params.time("start", MIN_MS)?, params.time("end", MAX_MS)?, params.matchers()?);
     let work = move |server: &Server, _: &_| Ok(server.0.store.label_names(&sets, start_ms, end_ms)?);
     let names = server.run(server.0.settings.query_timeout, work).await?;
-    Ok(texts(&params, names.into_iter().collect(), limit))
+    Ok(texts(&params, names, limit))
 }
 
 pub(super) async fn values(
@@ -50,7 +48,7 @@ pub(super) async fn values(
     let (start_ms, end_ms, sets) = (params.time("start", MIN_MS)?, params.time("end", MAX_MS)?, params.matchers()?);
     let work = move |server: &Server, _: &_| Ok(server.0.store.label_values(&name, &sets, start_ms, end_ms)?);
     let values = server.run(server.0.settings.query_timeout, work).await?;
-    Ok(texts(&params, values.into_iter().collect(), limit))
+    Ok(texts(&params, values, limit))
 }
 
 /// `U__` and `_` before a code in hexadecimal, as names with any characters are written in addresses.
@@ -87,7 +85,11 @@ pub(super) async fn series(State(server): State<Server>, params: Params) -> Resu
     })?;
     let work = move |server: &Server, _: &_| {
         let mut found = server.0.store.series_labels(&sets, start_ms, end_ms)?;
-        let notes = truncated(&mut found, limit);
+        let mut notes = Notes::default();
+        if limit > 0 && found.len() > limit {
+            found.truncate(limit);
+            notes.warnings.push(TRUNCATED.to_owned());
+        }
         let mut data = Vec::with_capacity(found.len() * 128);
         put_list(&mut data, &found, put_labels);
         Ok((data, notes))

@@ -9,44 +9,33 @@ use coracle_promql::{Labels, Matcher};
 
 use super::{State, Store};
 use crate::{
-    Exemplar, StoreError,
+    Exemplar, StoreError, Texts,
     block::{Block, SeriesReader},
     resolve::resolve,
 };
 
 impl Store {
     /// The names of the labels of the series that match any of the sets of matchers (all series when there is none).
-    pub fn label_names(
-        &self,
-        sets: &[Vec<Matcher>],
-        start_ms: i64,
-        end_ms: i64,
-    ) -> Result<BTreeSet<String>, StoreError> {
-        let mut names = BTreeSet::new();
-        self.each_label_source(sets, start_ms, end_ms, &mut |source, series| match (source, series) {
-            (LabelSource::Head(state), None) => {
-                names.extend(state.head.index.names().map(|(name, _)| name.to_owned()));
-                Ok(())
-            }
-            (LabelSource::Head(state), Some(slots)) => {
-                state.head.index.names_of(slots, &mut names);
-                Ok(())
-            }
-            (LabelSource::Block(block), None) => {
-                names.extend(block.label_names().map(str::to_owned));
-                Ok(())
-            }
-            (LabelSource::Block(block), Some(numbers)) => {
-                let mut reader = SeriesReader::new(block);
-                let mut seen = BTreeSet::new();
-                for number in numbers {
-                    seen.extend(reader.read(*number)?.pairs.iter().map(|(name, _)| *name));
+    pub fn label_names(&self, sets: &[Vec<Matcher>], start_ms: i64, end_ms: i64) -> Result<Texts, StoreError> {
+        let mut names = Texts::default();
+        self.each_label_source(sets, start_ms, end_ms, &mut |source, series| {
+            let more = match (source, series) {
+                (LabelSource::Head(state), None) => {
+                    Texts::sorted(state.head.index.names().map(|(name, _)| name).collect())
                 }
-                for name in seen {
-                    names.insert(reader.text(name)?.to_owned());
+                (LabelSource::Head(state), Some(slots)) => state.head.index.names_of(slots),
+                (LabelSource::Block(block), None) => Texts::sorted(block.label_names().collect()),
+                (LabelSource::Block(block), Some(numbers)) => {
+                    let mut reader = SeriesReader::new(block);
+                    let mut seen = BTreeSet::new();
+                    for number in numbers {
+                        seen.extend(reader.read(*number)?.pairs.iter().map(|(name, _)| *name));
+                    }
+                    reader.texts(seen)?
                 }
-                Ok(())
-            }
+            };
+            names = std::mem::take(&mut names).merge(more);
+            Ok(())
         })?;
         Ok(names)
     }
@@ -58,19 +47,17 @@ impl Store {
         sets: &[Vec<Matcher>],
         start_ms: i64,
         end_ms: i64,
-    ) -> Result<BTreeSet<String>, StoreError> {
-        let mut values = BTreeSet::new();
-        self.each_label_source(sets, start_ms, end_ms, &mut |source, series| match (source, series) {
-            (LabelSource::Head(state), None) => {
-                values.extend(state.head.index.values(name).map(str::to_owned));
-                Ok(())
-            }
-            (LabelSource::Head(state), Some(slots)) => {
-                state.head.index.values_of(slots, name, &mut values);
-                Ok(())
-            }
-            (LabelSource::Block(block), None) => block.add_values(name, &mut values),
-            (LabelSource::Block(block), Some(numbers)) => block.add_values_of(numbers, name, &mut values),
+    ) -> Result<Texts, StoreError> {
+        let mut values = Texts::default();
+        self.each_label_source(sets, start_ms, end_ms, &mut |source, series| {
+            let more = match (source, series) {
+                (LabelSource::Head(state), None) => state.head.index.all_values(name),
+                (LabelSource::Head(state), Some(slots)) => state.head.index.values_of(slots, name),
+                (LabelSource::Block(block), None) => block.all_values(name)?,
+                (LabelSource::Block(block), Some(numbers)) => block.values_of(numbers, name)?,
+            };
+            values = std::mem::take(&mut values).merge(more);
+            Ok(())
         })?;
         Ok(values)
     }

@@ -1,7 +1,11 @@
 //! What has to be done now and then: syncing the log, cutting it, turning old chunks into blocks, dropping what is too old.
 
 use std::{
-    sync::{Arc, atomic::{AtomicBool, Ordering}},
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -188,14 +192,20 @@ impl State {
         self.journal.append(&mut self.head, payloads.into_iter().filter(|payload| payload.len() > 1))
     }
 
-    /// The stretches that can become blocks: those that end well before the newest sample, when one of them is new.
+    /// The stretches that can become blocks: those that ended well before the newest sample, once one of them is new. What
+    /// comes late to older ones waits for that, so that it does not cut all chunks short.
     fn due(&self, all: bool) -> Vec<i64> {
         let head = &self.head;
+        if head.oldest_ms == i64::MAX {
+            return Vec::new();
+        }
         let range_ms = head.options.block_range_ms;
         let over = |start_ms: i64| start_ms.saturating_add(range_ms + range_ms / 2) <= head.newest_ms;
-        let oldest_start = if head.oldest_ms == i64::MAX { return Vec::new() } else { head.range_start(head.oldest_ms) };
-        let spilled = head.spills.keys().copied();
-        let starts: std::collections::BTreeSet<i64> = spilled.chain([oldest_start]).collect();
+        let starts: BTreeSet<i64> = head.spills.keys().copied().chain([head.range_start(head.oldest_ms)]).collect();
+        let is_new = |start_ms: &i64| over(*start_ms) && *start_ms >= head.flushed_until_ms;
+        if !all && !starts.iter().any(is_new) {
+            return Vec::new();
+        }
         starts.into_iter().filter(|start_ms| all || over(*start_ms)).collect()
     }
 }
