@@ -7,6 +7,8 @@ pub mod eject;
 pub mod history;
 pub mod logs;
 pub mod render;
+pub mod metrics;
+pub mod query;
 pub mod rollback;
 pub mod rules;
 pub mod status;

@@ -34,6 +34,9 @@ impl DataDir {
     pub fn store(&self) -> PathBuf {
         self.0.join("store")
     }
+    pub fn metrics(&self) -> PathBuf {
+        self.0.join("metrics")
+    }
     pub fn git(&self) -> PathBuf {
         self.0.join("git")
     }

@@ -1,0 +1,11 @@
+//! `coracle query`: one module a language.
+
+mod promql;
+
+use crate::{cli::Query, paths::DataDir};
+
+pub fn run(dir: &DataDir, query: &Query) -> anyhow::Result<()> {
+    match query {
+        Query::Promql(query) => promql::run(dir, query),
+    }
+}
