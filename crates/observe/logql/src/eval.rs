@@ -125,7 +125,6 @@ pub enum EvalError<S: std::error::Error + 'static> {
 /// The same without a source, inside.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    Query(ParseError),
     Pipeline(String),
     Limit(String),
     Compute(String),
@@ -134,7 +133,6 @@ pub(crate) enum Failure {
 impl<S: std::error::Error + 'static> From<Failure> for EvalError<S> {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Query(error) => Self::Query(error),
             Failure::Pipeline(text) => Self::Pipeline(text),
             Failure::Limit(text) => Self::Limit(text),
             Failure::Compute(text) => Self::Compute(text),

@@ -49,6 +49,22 @@ pub(crate) fn check_pattern_parser(expression: &str) -> Result<(), String> {
     pattern::Pattern::parser(expression).map(drop)
 }
 
+/// The labels that a parser finds in a line, `json` or else `logfmt`.
+pub fn parsed_fields(parser: &str, line: &str) -> Vec<(String, String)> {
+    let mut labels = LabelsBuilder::new();
+    match parser {
+        "json" => json::parse(line, &mut labels),
+        _ => logfmt::parse(line, false, false, &mut labels),
+    }
+    let mut fields = Vec::new();
+    labels.visit(|_, name, value| {
+        if !name.starts_with("__error") {
+            fields.push((name.to_owned(), value.to_owned()));
+        }
+    });
+    fields
+}
+
 /// A pipeline ready to run.
 pub struct Pipeline {
     steps: Vec<Step>,

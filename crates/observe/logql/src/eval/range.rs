@@ -289,7 +289,7 @@ impl Sink for SampleSink<'_> {
         self.builder.start(entry.labels, metadata);
         let done = match self.extractor.extract(entry.ts, entry.line, &mut self.builder) {
             None => Ok(()),
-            Some(Extracted::Wrong(_)) => Err(self.wrong()),
+            Some(Extracted::Wrong) => Err(self.wrong()),
             Some(Extracted::Sample(value)) => self.add(entry.ts, value, steps),
         };
         match done {

@@ -48,7 +48,7 @@ pub(crate) struct Extractor {
 pub(crate) enum Extracted {
     Sample(f64),
     /// The line went wrong, and the query does not ask for that; its labels tell how.
-    Wrong(f64),
+    Wrong,
 }
 
 impl Extractor {
@@ -109,7 +109,7 @@ impl Extractor {
             Some(unwrap) => unwrap.value(labels)?,
         };
         let wrong = labels.has_error() && labels.get(PRESERVE_ERROR_LABEL) != Some("true");
-        Some(if wrong { Extracted::Wrong(value) } else { Extracted::Sample(value) })
+        Some(if wrong { Extracted::Wrong } else { Extracted::Sample(value) })
     }
 
     /// The labels that a sample keeps, in order.

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Disk, DiskFile};
+use crate::{Disk, DiskFile};
 
 const LOCK: &str = "LOCK";
 
@@ -32,7 +32,7 @@ impl Directory {
     }
 
     /// A directory shared with others, for a single file in it that nobody else writes.
-    pub(crate) fn shared(path: &Path) -> Self {
+    pub fn shared(path: &Path) -> Self {
         Self { path: path.to_owned(), _lock: None }
     }
 }

@@ -1,4 +1,4 @@
-//! The door to the disk: what the store needs of one, a directory that gives it, and a disk in memory that can fail,
+//! The door to the disk: what a store needs of one, a directory that gives it, and a disk in memory that can fail,
 //! tear writes and lose what was not synced.
 
 mod directory;
@@ -9,7 +9,7 @@ use std::io;
 pub use directory::Directory;
 pub use memory::{Crash, Fault, MemoryDisk};
 
-/// A flat directory of files that the store has for itself.
+/// A flat directory of files that a store has for itself.
 pub trait Disk: Send + Sync + 'static {
     /// Where it is, for messages.
     fn place(&self) -> String;
@@ -28,7 +28,7 @@ pub trait Disk: Send + Sync + 'static {
 }
 
 /// A file of a [`Disk`].
-pub trait DiskFile: Send {
+pub trait DiskFile: Send + Sync {
     /// Its length in bytes.
     fn size(&self) -> io::Result<u64>;
     /// Fills `into` from `offset` on, as far as the file goes, and says how far that was.

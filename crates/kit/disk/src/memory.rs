@@ -9,7 +9,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Disk, DiskFile};
+use crate::{Disk, DiskFile};
 
 /// What a crash may tear a write into.
 const SECTOR_BYTES: usize = 512;

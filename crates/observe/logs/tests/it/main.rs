@@ -1,0 +1,1 @@
+//! The store as those who use it see it.
