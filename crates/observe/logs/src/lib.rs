@@ -22,8 +22,6 @@ mod options;
 mod read;
 mod retention;
 mod segment;
-#[cfg(test)]
-mod simulation;
 mod statistics;
 mod store;
 mod streams;
