@@ -30,17 +30,22 @@ const MAX_LOOKUPS: usize = 24;
 /// Gathers the pieces of a segment's blocks.
 pub(crate) struct GramsBuilder {
     rows: Vec<u64>,
+    /// Buckets that have any, so that little text takes little time.
+    touched: Vec<bool>,
 }
 
 impl GramsBuilder {
     pub(crate) fn new() -> Self {
-        Self { rows: vec![0; ROWS] }
+        Self { rows: vec![0; ROWS], touched: vec![false; BUCKETS] }
     }
 
     /// Takes a block's text.
     pub(crate) fn add(&mut self, block: usize, text: &[u8]) {
         let bit = 1_u64 << block;
-        each_gram(text, |row| self.rows[row] |= bit);
+        each_gram(text, |row| {
+            self.rows[row] |= bit;
+            self.touched[row / BUCKET_ROWS] = true;
+        });
     }
 
     /// The index of `blocks` blocks; the builder is as new.
@@ -49,6 +54,9 @@ impl GramsBuilder {
         let mut index = vec![0; (BUCKETS + 1) * 4];
         for bucket in 0..BUCKETS {
             put_offset(&mut index, bucket);
+            if !std::mem::take(&mut self.touched[bucket]) {
+                continue;
+            }
             let start = index.len();
             for number in 0..BUCKET_ROWS {
                 let bits = std::mem::take(&mut self.rows[bucket * BUCKET_ROWS + number]);

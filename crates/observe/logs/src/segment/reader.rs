@@ -24,8 +24,6 @@ pub(crate) struct Segment {
     pub(crate) footer: Footer,
     /// In the order of the segment's table.
     pub(crate) streams: Vec<StreamId>,
-    /// Of the file.
-    pub(crate) size: u64,
 }
 
 /// The part of a segment that says where things are.
@@ -43,8 +41,8 @@ pub(crate) struct Open {
 }
 
 impl Segment {
-    pub(super) fn new(id: SegmentId, footer: Footer, streams: Vec<StreamId>, size: u64) -> Self {
-        Self { id, footer, streams, size }
+    pub(super) fn new(id: SegmentId, footer: Footer, streams: Vec<StreamId>) -> Self {
+        Self { id, footer, streams }
     }
 
     /// Takes up a segment that is on disk.
@@ -58,7 +56,7 @@ impl Segment {
         let open = Open { name, file, footer };
         let index = open.index()?;
         let ids = index.streams.iter().map(|(tenant, labels)| streams.intern(tenant, labels).id).collect();
-        Ok(Self::new(id, footer, ids, size))
+        Ok(Self::new(id, footer, ids))
     }
 
     pub(crate) fn open(&self, disk: &dyn Disk) -> io::Result<Open> {

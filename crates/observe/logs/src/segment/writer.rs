@@ -151,7 +151,7 @@ impl<'d> SegmentWriter<'d> {
         self.disk.rename(&self.id.temporary_name(), &self.id.file_name())?;
         self.disk.sync()?;
         let streams = self.streams.iter().map(|stream| stream.id).collect();
-        Ok(Segment::new(self.id, footer, streams, self.offset))
+        Ok(Segment::new(self.id, footer, streams))
     }
 
     fn index(&self) -> Vec<u8> {
