@@ -227,7 +227,9 @@ fn literal(value: f64, steps: &Steps, instant: bool) -> Answer {
 /// Whether the order of a vector is part of the answer.
 fn keeps_order(metric: &MetricExpr) -> bool {
     match metric {
-        MetricExpr::Vector(vector) => matches!(vector.op, VectorOp::Sort | VectorOp::SortDesc) || keeps_order(&vector.of),
+        MetricExpr::Vector(vector) => {
+            matches!(vector.op, VectorOp::Sort | VectorOp::SortDesc) || keeps_order(&vector.of)
+        }
         MetricExpr::Binary(binary) => keeps_order(&binary.left) || keeps_order(&binary.right),
         MetricExpr::LabelReplace(replace) => keeps_order(&replace.of),
         _ => false,

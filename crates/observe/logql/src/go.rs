@@ -75,8 +75,12 @@ fn unescape(text: &str) -> Option<String> {
         }
         match escape {
             'x' => bytes.push(u8::try_from(digits(&mut rest, 2, 16)?).ok()?),
-            'u' => bytes.extend_from_slice(char::from_u32(digits(&mut rest, 4, 16)?)?.encode_utf8(&mut [0; 4]).as_bytes()),
-            'U' => bytes.extend_from_slice(char::from_u32(digits(&mut rest, 8, 16)?)?.encode_utf8(&mut [0; 4]).as_bytes()),
+            'u' => {
+                bytes.extend_from_slice(char::from_u32(digits(&mut rest, 4, 16)?)?.encode_utf8(&mut [0; 4]).as_bytes())
+            }
+            'U' => {
+                bytes.extend_from_slice(char::from_u32(digits(&mut rest, 8, 16)?)?.encode_utf8(&mut [0; 4]).as_bytes())
+            }
             '0'..='7' => {
                 let low = digits(&mut rest, 2, 8)?;
                 bytes.push(u8::try_from(escape.to_digit(8)? * 64 + low).ok()?);
@@ -152,9 +156,7 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
         let whole = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (whole_digits, after) = rest.split_at(whole);
         let (fraction_digits, after) = match after.strip_prefix('.') {
-            Some(after) => {
-                after.split_at(after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len())
-            }
+            Some(after) => after.split_at(after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len()),
             None => ("", after),
         };
         if whole_digits.is_empty() && fraction_digits.is_empty() {

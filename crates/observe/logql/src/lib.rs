@@ -21,6 +21,6 @@ pub use matcher::{MatchOp, Matcher};
 pub use regexp::RegexpError;
 
 pub use eval::{
-    Answer, Direction, EntryLabels, EvalError, Limits, LogEntry, LogStream, Query, Request, Sample, Series, Sink, Source,
-    SourceEntry, evaluate,
+    Answer, Direction, EntryLabels, EvalError, Limits, LogEntry, LogStream, Query, Request, Sample, Series, Sink,
+    Source, SourceEntry, evaluate,
 };

@@ -92,8 +92,7 @@ impl Pipeline {
     pub fn new(stages: &[Stage], moment: Moment) -> Result<Self, ParseError> {
         let mut steps = Vec::with_capacity(stages.len());
         for stage in in_running_order(stages) {
-            let step = prepare(stage, moment)
-                .map_err(|error| ParseError::new(format!("stage '{stage}' : {error}")))?;
+            let step = prepare(stage, moment).map_err(|error| ParseError::new(format!("stage '{stage}' : {error}")))?;
             steps.push(step);
         }
         Ok(Self { steps })

@@ -41,13 +41,30 @@ impl Random {
 /// A line as services write them: an access log, a JSON log or a logfmt log, by stream.
 fn line(random: &mut Random, kind: usize, ts: i64, into: &mut String) {
     const PATHS: [&str; 12] = [
-        "/", "/api/v1/items", "/api/v1/users/me", "/health", "/static/app.js", "/api/v1/cart", "/login", "/static/style.css",
-        "/api/v1/orders", "/metrics", "/api/v1/search", "/favicon.ico",
+        "/",
+        "/api/v1/items",
+        "/api/v1/users/me",
+        "/health",
+        "/static/app.js",
+        "/api/v1/cart",
+        "/login",
+        "/static/style.css",
+        "/api/v1/orders",
+        "/metrics",
+        "/api/v1/search",
+        "/favicon.ico",
     ];
     const MESSAGES: [&str; 10] = [
-        "request completed", "cache hit", "cache miss, loading from the database", "connection accepted",
-        "retrying after a timeout", "session refreshed", "worker finished its batch", "configuration reloaded",
-        "slow query", "upstream returned an error",
+        "request completed",
+        "cache hit",
+        "cache miss, loading from the database",
+        "connection accepted",
+        "retrying after a timeout",
+        "session refreshed",
+        "worker finished its batch",
+        "configuration reloaded",
+        "slow query",
+        "upstream returned an error",
     ];
     const AGENTS: [&str; 3] = [
         "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36",
@@ -63,18 +80,27 @@ fn line(random: &mut Random, kind: usize, ts: i64, into: &mut String) {
         0 => write!(
             into,
             "10.42.{}.{} - - [14/Nov/2023:22:{minute:02}:{second:02} +0000] \"GET {} HTTP/1.1\" {status} {} \"-\" \"{}\" {took}ms",
-            random.skewed(4), random.skewed(60), random.of(&PATHS), 200 + random.skewed(20_000), random.of(&AGENTS),
+            random.skewed(4),
+            random.skewed(60),
+            random.of(&PATHS),
+            200 + random.skewed(20_000),
+            random.of(&AGENTS),
         ),
         1 => write!(
             into,
             "{{\"time\":\"2023-11-14T22:{minute:02}:{second:02}.{milli:03}Z\",\"level\":\"{level}\",\"msg\":\"{}\",\"component\":\"{}\",\
              \"status\":{status},\"took_ms\":{took},\"user\":\"user-{}\"}}",
-            random.of(&MESSAGES), random.of(&["http", "store", "queue", "auth"]), random.skewed(500),
+            random.of(&MESSAGES),
+            random.of(&["http", "store", "queue", "auth"]),
+            random.skewed(500),
         ),
         _ => write!(
             into,
             "time=2023-11-14T22:{minute:02}:{second:02}.{milli:03}Z level={level} caller=server.go:{} msg=\"{}\" path={} took={took}ms trace={:08x}",
-            100 + random.skewed(40), random.of(&MESSAGES), random.of(&PATHS), random.skewed(1 << 32),
+            100 + random.skewed(40),
+            random.of(&MESSAGES),
+            random.of(&PATHS),
+            random.skewed(1 << 32),
         ),
     };
     written.expect("a string takes everything");
@@ -107,7 +133,8 @@ fn size_of(directory: &Path, prefix: &str) -> f64 {
 
 /// One push, made beforehand so that only the store is measured.
 fn push_of(random: &mut Random, labels: &[Labels], ts: &mut i64, bytes: usize) -> (Vec<Stream>, usize) {
-    let mut streams: Vec<Stream> = labels.iter().map(|labels| Stream { labels: labels.clone(), entries: Vec::new() }).collect();
+    let mut streams: Vec<Stream> =
+        labels.iter().map(|labels| Stream { labels: labels.clone(), entries: Vec::new() }).collect();
     let (mut written, mut kind) = (0, 0);
     while written < bytes {
         let mut text = String::with_capacity(200);
@@ -139,7 +166,9 @@ fn ask(store: &Store, text: &str, end: i64) -> (String, f64, coracle_logs::Readi
     let answer = evaluate(&query, &Limits::default(), &tenant).expect("the query runs");
     let took = started.elapsed().as_secs_f64();
     let shown = match answer {
-        Answer::Streams(streams) => format!("{} lines", streams.iter().map(|stream| stream.entries.len()).sum::<usize>()),
+        Answer::Streams(streams) => {
+            format!("{} lines", streams.iter().map(|stream| stream.entries.len()).sum::<usize>())
+        }
         Answer::Vector(samples) => format!("{}", samples.first().map_or(0.0, |sample| sample.value)),
         _ => String::new(),
     };
@@ -185,7 +214,11 @@ async fn run() {
     println!("{:.0} MB of raw lines, {lines} lines, {} streams", raw / MB, labels.len());
     println!("in:          {:.0} MB/s, durable", raw / MB / storing);
     println!("size:        {:.1} MB, 1/{:.1} of raw", size / MB, raw / size);
-    println!("resident:    {:.0} MB now, {:.0} MB at the most (the generator's batches included)", resident_mb("VmRSS"), resident_mb("VmHWM"));
+    println!(
+        "resident:    {:.0} MB now, {:.0} MB at the most (the generator's batches included)",
+        resident_mb("VmRSS"),
+        resident_mb("VmHWM")
+    );
     let span = format!("{}s", (ts - START) / 1_000_000_000 + 1);
     let questions = [
         ("rare word", format!(r#"{{app=~".+"}} |= "{RARE_WORD}""#)),

@@ -231,7 +231,8 @@ mod tests {
 
     #[test]
     fn no_text_of_a_block_is_missed() {
-        let text: Vec<u8> = (0..5000_u32).flat_map(|n| format!("{:x} ", n.wrapping_mul(0x9e37_79b1)).into_bytes()).collect();
+        let text: Vec<u8> =
+            (0..5000_u32).flat_map(|n| format!("{:x} ", n.wrapping_mul(0x9e37_79b1)).into_bytes()).collect();
         let mut builder = GramsBuilder::new();
         builder.add(5, &text);
         let index = builder.finish(6);

@@ -133,9 +133,10 @@ impl Tenant {
         };
         self.note(|reading| reading.blocks += index.blocks.len());
         let fits = |block: &BlockMeta| {
-            block.runs.iter().any(|run| {
-                wanted.contains_key(&run.stream) && run.latest >= earliest && run.earliest <= latest
-            })
+            block
+                .runs
+                .iter()
+                .any(|run| wanted.contains_key(&run.stream) && run.latest >= earliest && run.earliest <= latest)
         };
         let blocks = index.blocks.into_iter().enumerate();
         let blocks = blocks.filter(|(at, block)| candidates >> at & 1 == 1 && fits(block));
@@ -325,7 +326,8 @@ impl Reader<'_> {
             let rows: &mut dyn Iterator<Item = usize> = match &rows {
                 None => &mut own.clone(),
                 Some(rows) => {
-                    let (from, to) = (rows.partition_point(|row| *row < own.start), rows.partition_point(|row| *row < own.end));
+                    let (from, to) =
+                        (rows.partition_point(|row| *row < own.start), rows.partition_point(|row| *row < own.end));
                     &mut rows[from..to].iter().copied()
                 }
             };

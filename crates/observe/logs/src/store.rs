@@ -132,7 +132,8 @@ impl Shared {
 
     /// Forgets streams of which nothing is left.
     pub(crate) fn forget_unused_streams(&mut self) {
-        let mut used: HashSet<StreamId> = self.segments.iter().flat_map(|segment| segment.streams.iter().copied()).collect();
+        let mut used: HashSet<StreamId> =
+            self.segments.iter().flat_map(|segment| segment.streams.iter().copied()).collect();
         used.extend(self.head.streams.keys());
         used.extend(self.flushing.iter().flat_map(|head| head.streams.keys()));
         self.streams.retain(|id| used.contains(&id));
@@ -327,7 +328,11 @@ fn load(disk: Arc<dyn Disk>, options: Options, clock: Arc<dyn Clock>) -> io::Res
         let replayed = journal::replay(&*disk, number)?;
         if replayed.lost_bytes > 0 {
             let name = journal::file_name(number);
-            damage.tell(format!("{} bytes of {name} in {} are damaged and left out", replayed.lost_bytes, disk.place()));
+            damage.tell(format!(
+                "{} bytes of {name} in {} are damaged and left out",
+                replayed.lost_bytes,
+                disk.place()
+            ));
         }
         replayed.batches.iter().for_each(|batch| shared.add(batch, now));
     }

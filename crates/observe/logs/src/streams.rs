@@ -33,8 +33,7 @@ impl Streams {
             Some((tenant, _)) => Arc::clone(tenant),
             None => Arc::from(tenant),
         };
-        let known =
-            Arc::new(Known { id: self.next, tenant: Arc::clone(&tenant), labels: Arc::new(labels.clone()) });
+        let known = Arc::new(Known { id: self.next, tenant: Arc::clone(&tenant), labels: Arc::new(labels.clone()) });
         self.next += 1;
         self.by_id.insert(known.id, Arc::clone(&known));
         self.tenants.entry(tenant).or_default().insert(Arc::clone(&known.labels), Arc::clone(&known));

@@ -5,13 +5,7 @@ use std::{sync::Arc, thread::JoinHandle};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use crate::{
-    entry::Batch,
-    error::PushError,
-    flush,
-    journal::Journal,
-    store::Inner,
-};
+use crate::{entry::Batch, error::PushError, flush, journal::Journal, store::Inner};
 
 /// Pushes that wait; more wait in their senders.
 pub(crate) const QUEUE: usize = 256;

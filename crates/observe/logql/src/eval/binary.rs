@@ -85,7 +85,8 @@ impl Matcher {
             let seen = matched.entry(signature).or_default();
             if self.matching.card == Cardinality::OneToOne && !first {
                 return Err(Failure::Compute(
-                    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)".to_owned(),
+                    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
+                        .to_owned(),
                 ));
             }
             if !seen.insert(result.clone()) {

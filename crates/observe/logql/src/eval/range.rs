@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     labels::Labels,
-    pipeline::{ERROR_LABEL, Extracted, Extractor, LabelsBuilder, Moment, Needle, SampleKind, seconds},
     matcher::MatchOp,
+    pipeline::{ERROR_LABEL, Extracted, Extractor, LabelsBuilder, Moment, Needle, SampleKind, seconds},
     syntax::{Grouping, RangeAggregation, RangeOp},
 };
 

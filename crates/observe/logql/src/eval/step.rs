@@ -35,9 +35,7 @@ impl Evaluator {
     ) -> Result<Self, EvalError<S::Error>> {
         let prepare = |metric: &MetricExpr| Self::prepare(metric, steps, limits, moment, source).map(Box::new);
         Ok(match metric {
-            MetricExpr::Range(range) => {
-                Self::Range(RangeValues::read(range, None, steps, limits, moment, source)?)
-            }
+            MetricExpr::Range(range) => Self::Range(RangeValues::read(range, None, steps, limits, moment, source)?),
             MetricExpr::Vector(vector) => {
                 let of = match pushed_down(vector) {
                     Some(range) => {
@@ -51,9 +49,7 @@ impl Evaluator {
             MetricExpr::Binary(binary) => match (&binary.left, &binary.right) {
                 (MetricExpr::Literal(number), of) => with_number(prepare(of)?, binary, *number, true),
                 (of, MetricExpr::Literal(number)) => with_number(prepare(of)?, binary, *number, false),
-                (left, right) => {
-                    Self::Matched(prepare(left)?, prepare(right)?, Box::new(Matcher::new(binary)))
-                }
+                (left, right) => Self::Matched(prepare(left)?, prepare(right)?, Box::new(Matcher::new(binary))),
             },
             MetricExpr::LabelReplace(replace) => {
                 let replacer = Replacer::new(&replace.how).map_err(ParseError::new)?;

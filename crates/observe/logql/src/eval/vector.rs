@@ -71,8 +71,12 @@ impl Aggregator {
             VectorOp::Sum => values().skip(1).fold(members[0].1, |sum, value| sum + value),
             VectorOp::Count => count,
             VectorOp::Avg => mean(values()),
-            VectorOp::Max => values().fold(f64::NAN, |best, value| if best.is_nan() || best < value { value } else { best }),
-            VectorOp::Min => values().fold(f64::NAN, |best, value| if best.is_nan() || best > value { value } else { best }),
+            VectorOp::Max => {
+                values().fold(f64::NAN, |best, value| if best.is_nan() || best < value { value } else { best })
+            }
+            VectorOp::Min => {
+                values().fold(f64::NAN, |best, value| if best.is_nan() || best > value { value } else { best })
+            }
             VectorOp::Stdvar => variance(values()),
             VectorOp::Stddev => variance(values()).sqrt(),
             VectorOp::TopK | VectorOp::ApproxTopK | VectorOp::SortDesc => {

@@ -53,11 +53,7 @@ pub(crate) enum Extracted {
 
 impl Extractor {
     /// `outer` is the grouping of a `sum` around the aggregation, which may as well be done here.
-    pub(crate) fn new(
-        range: &RangeAggregation,
-        outer: Option<&Grouping>,
-        moment: Moment,
-    ) -> Result<Self, ParseError> {
+    pub(crate) fn new(range: &RangeAggregation, outer: Option<&Grouping>, moment: Moment) -> Result<Self, ParseError> {
         let pipeline = Pipeline::new(&range.range.selector.stages, moment)?;
         let grouping = outer.or(range.grouping.as_ref());
         let mut group = Group {
@@ -70,8 +66,9 @@ impl Extractor {
             None => None,
             Some(unwrap) => {
                 let prepare = |filter| {
-                    Filter::new(filter)
-                        .map_err(|error| ParseError::new(format!("stage '{}' : {error}", Stage::Labels(filter.clone()))))
+                    Filter::new(filter).map_err(|error| {
+                        ParseError::new(format!("stage '{}' : {error}", Stage::Labels(filter.clone())))
+                    })
                 };
                 let filters = unwrap.filters.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
                 filters.iter().for_each(|filter| filter.labels(&mut required));

@@ -50,9 +50,7 @@ fn test(op: LineOp, with: &LineMatch) -> Result<Test, String> {
     };
     Ok(match op {
         LineOp::Contains | LineOp::NotContains => Test::Contains(Finder::new(text.as_bytes()).into_owned()),
-        LineOp::Regexp | LineOp::NotRegexp => {
-            Test::Regex(regexp::compile(text).map_err(|error| error.to_string())?)
-        }
+        LineOp::Regexp | LineOp::NotRegexp => Test::Regex(regexp::compile(text).map_err(|error| error.to_string())?),
         LineOp::Pattern | LineOp::NotPattern => Test::Pattern(Pattern::filter(text)?),
     })
 }

@@ -83,11 +83,12 @@ pub(super) struct LineFormat {
 
 impl LineFormat {
     pub(super) fn new(text: &str, moment: Moment) -> Result<Self, String> {
-        let template = Template::new("line", text, moment).map_err(|error| format!("invalid line template: {error}"))?;
+        let template =
+            Template::new("line", text, moment).map_err(|error| format!("invalid line template: {error}"))?;
         let inner = text.strip_prefix("{{").and_then(|text| text.strip_suffix("}}"));
-        let label = inner.and_then(|inner| inner.trim().strip_prefix('.')).filter(|label| {
-            !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        });
+        let label = inner
+            .and_then(|inner| inner.trim().strip_prefix('.'))
+            .filter(|label| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
         Ok(Self { label: label.map(str::to_owned), template })
     }
 

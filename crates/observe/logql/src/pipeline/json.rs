@@ -221,10 +221,7 @@ pub(super) fn value(text: &str, at: usize) -> Result<(Value<'_>, usize), Malform
 }
 
 /// Gives every member of an object.
-pub(super) fn object<'t>(
-    text: &'t str,
-    each: &mut dyn FnMut(&str, Value<'t>) -> Result<(), Stop>,
-) -> Result<(), Stop> {
+pub(super) fn object<'t>(text: &'t str, each: &mut dyn FnMut(&str, Value<'t>) -> Result<(), Stop>) -> Result<(), Stop> {
     let wrong = Stop::Malformed;
     let open = skip_spaces(text, 0).ok_or(wrong(Malformed::Object))?;
     if text.as_bytes()[open] != b'{' {

@@ -57,23 +57,81 @@ impl Token {
 }
 
 const WORDS: [&str; 31] = [
-    "by", "without", "unwrap", "bool", "label_replace", "offset", "on", "ignoring", "group_left", "group_right", "or",
-    "and", "unless", "json", "regexp", "logfmt", "unpack", "pattern", "label_format", "line_format", "ip", "decolorize",
-    "drop", "keep", "variants", "of", ".", ",", "(", ")", "}",
+    "by",
+    "without",
+    "unwrap",
+    "bool",
+    "label_replace",
+    "offset",
+    "on",
+    "ignoring",
+    "group_left",
+    "group_right",
+    "or",
+    "and",
+    "unless",
+    "json",
+    "regexp",
+    "logfmt",
+    "unpack",
+    "pattern",
+    "label_format",
+    "line_format",
+    "ip",
+    "decolorize",
+    "drop",
+    "keep",
+    "variants",
+    "of",
+    ".",
+    ",",
+    "(",
+    ")",
+    "}",
 ];
 
 /// Longest first.
 const OPERATORS: [&str; 22] = [
-    "=~", "!~", "!>", "|=", "|~", "|>", "==", "!=", ">=", "<=", "{", "}", "(", ")", "]", ",", ".", "=", "|", ">", "<", "^",
+    "=~", "!~", "!>", "|=", "|~", "|>", "==", "!=", ">=", "<=", "{", "}", "(", ")", "]", ",", ".", "=", "|", ">", "<",
+    "^",
 ];
 const ARITHMETIC: [&str; 5] = ["+", "-", "*", "/", "%"];
 
 /// Words that mean a function where a parenthesis or a grouping follows, and are identifiers elsewhere.
 const FUNCTIONS: [&str; 33] = [
-    "rate", "rate_counter", "count_over_time", "bytes_rate", "bytes_over_time", "avg_over_time", "sum_over_time",
-    "min_over_time", "max_over_time", "stdvar_over_time", "stddev_over_time", "quantile_over_time", "first_over_time",
-    "last_over_time", "absent_over_time", "vector", "sum", "avg", "max", "min", "count", "stddev", "stdvar", "bottomk",
-    "topk", "sort", "sort_desc", "approx_topk", "label_replace", "bytes", "duration", "duration_seconds", "ip",
+    "rate",
+    "rate_counter",
+    "count_over_time",
+    "bytes_rate",
+    "bytes_over_time",
+    "avg_over_time",
+    "sum_over_time",
+    "min_over_time",
+    "max_over_time",
+    "stdvar_over_time",
+    "stddev_over_time",
+    "quantile_over_time",
+    "first_over_time",
+    "last_over_time",
+    "absent_over_time",
+    "vector",
+    "sum",
+    "avg",
+    "max",
+    "min",
+    "count",
+    "stddev",
+    "stdvar",
+    "bottomk",
+    "topk",
+    "sort",
+    "sort_desc",
+    "approx_topk",
+    "label_replace",
+    "bytes",
+    "duration",
+    "duration_seconds",
+    "ip",
 ];
 
 /// Reads all tokens; the last one is [`Token::End`] or [`Token::Error`].
@@ -115,11 +173,8 @@ impl<'t> Lexer<'t> {
             let spaces = rest.len() - rest.trim_start().len();
             self.advance(spaces);
             let rest = self.rest();
-            let comment = if rest.starts_with('#') || rest.starts_with("//") {
-                rest.find('\n').unwrap_or(rest.len())
-            } else {
-                0
-            };
+            let comment =
+                if rest.starts_with('#') || rest.starts_with("//") { rest.find('\n').unwrap_or(rest.len()) } else { 0 };
             if spaces + comment == 0 {
                 return;
             }

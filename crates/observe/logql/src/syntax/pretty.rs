@@ -74,17 +74,16 @@ fn metric_expr(metric: &MetricExpr, level: usize) -> String {
 }
 
 fn range_aggregation(range: &RangeAggregation, level: usize) -> String {
-    let parameter = range.parameter.map_or_else(String::new, |number| {
-        format!("{}{},\n", indent(level + 1), go::shortest_float(number))
-    });
+    let parameter = range
+        .parameter
+        .map_or_else(String::new, |number| format!("{}{},\n", indent(level + 1), go::shortest_float(number)));
     let grouping = range.grouping.as_ref().map_or_else(String::new, ToString::to_string);
     let (outer, inner) = (indent(level), log_range(&range.range, level + 1));
     format!("{outer}{}(\n{parameter}{inner}\n{outer}){grouping}", range.op.name())
 }
 
 fn vector_aggregation(vector: &VectorAggregation, level: usize) -> String {
-    let grouping =
-        if vector.grouping.is_singleton() { String::new() } else { vector.grouping.to_string() };
+    let grouping = if vector.grouping.is_singleton() { String::new() } else { vector.grouping.to_string() };
     let parameter = match vector.parameter {
         0 => String::new(),
         parameter => format!("{}{parameter},\n", indent(level + 1)),

@@ -41,11 +41,13 @@ fn cases() {
             continue;
         }
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
-        for (at, (expected, found)) in text.lines().zip(given.lines()).enumerate().filter(|(_, (a, b))| a != b).take(5) {
+        for (at, (expected, found)) in text.lines().zip(given.lines()).enumerate().filter(|(_, (a, b))| a != b).take(5)
+        {
             writeln!(wrong, "{name}:{}\n  expected {expected}\n  found    {found}", at + 1).unwrap();
         }
         if text.lines().count() != given.lines().count() {
-            writeln!(wrong, "{name}: expected {} lines, found {}", text.lines().count(), given.lines().count()).unwrap();
+            writeln!(wrong, "{name}: expected {} lines, found {}", text.lines().count(), given.lines().count())
+                .unwrap();
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
@@ -69,7 +71,8 @@ fn print_as_json() {
                 .map(|line| serde_json::json!({"labels": line.labels.to_string(), "ts": line.ts, "line": line.text, "metadata": line.metadata}))
                 .collect();
             let file = file.file_name().unwrap().to_string_lossy().into_owned();
-            let case = serde_json::json!({"file": file, "how": head, "query": query, "given": given, "entries": entries});
+            let case =
+                serde_json::json!({"file": file, "how": head, "query": query, "given": given, "entries": entries});
             println!("case {case}");
         });
     }
@@ -187,7 +190,9 @@ fn show(answer: &Answer) -> String {
             for stream in streams {
                 writeln!(out, "{}", stream.labels).unwrap();
                 for entry in &stream.entries {
-                    let plain = !entry.line.contains(['\n', '\u{1b}']) && !entry.line.starts_with(['"', '`']) && !entry.line.ends_with(' ');
+                    let plain = !entry.line.contains(['\n', '\u{1b}'])
+                        && !entry.line.starts_with(['"', '`'])
+                        && !entry.line.ends_with(' ');
                     let line = if plain { entry.line.clone() } else { quote(&entry.line) };
                     writeln!(out, "  {} | {line}", moment(entry.ts / 1_000_000)).unwrap();
                 }
@@ -200,8 +205,11 @@ fn show(answer: &Answer) -> String {
         }
         Answer::Matrix(series) => {
             for series in series {
-                let points: Vec<String> =
-                    series.points.iter().map(|(at, value)| format!("{}={}", moment(*at), plain_float(*value))).collect();
+                let points: Vec<String> = series
+                    .points
+                    .iter()
+                    .map(|(at, value)| format!("{}={}", moment(*at), plain_float(*value)))
+                    .collect();
                 writeln!(out, "{} {}", series.labels, points.join(" ")).unwrap();
             }
         }

@@ -33,7 +33,13 @@ fn level_of(line: &Line) -> String {
 type Windows = BTreeMap<(Labels, i64), Vec<f64>>;
 
 /// The values in the window of each step, by labels.
-fn windows(lines: &Lines, (start, end, step): (i64, i64, i64), range: i64, offset: i64, labels: impl Fn(&Line) -> Labels) -> Windows {
+fn windows(
+    lines: &Lines,
+    (start, end, step): (i64, i64, i64),
+    range: i64,
+    offset: i64,
+    labels: impl Fn(&Line) -> Labels,
+) -> Windows {
     let mut windows = Windows::new();
     let mut ordered: Vec<&Line> = lines.0.iter().collect();
     ordered.sort_by_key(|line| line.ts);
@@ -76,7 +82,8 @@ fn same(asked: &BTreeMap<(Labels, i64), f64>, expected: &BTreeMap<(Labels, i64),
 }
 
 fn steps() -> impl Strategy<Value = (i64, i64, i64)> {
-    (0..30_i64, 1..60_i64, 1..20_i64).prop_map(|(start, length, step)| (start * SECOND, (start + length) * SECOND, step * SECOND))
+    (0..30_i64, 1..60_i64, 1..20_i64)
+        .prop_map(|(start, length, step)| (start * SECOND, (start + length) * SECOND, step * SECOND))
 }
 
 proptest! {

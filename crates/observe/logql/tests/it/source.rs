@@ -32,7 +32,8 @@ impl Source for Lines {
 
     fn read(&self, request: &Request<'_>, sink: &mut dyn Sink) -> Result<(), Infallible> {
         for line in self.selected(request) {
-            let has = |any: &Vec<Vec<u8>>| any.iter().any(|one| memchr::memmem::find(line.text.as_bytes(), one).is_some());
+            let has =
+                |any: &Vec<Vec<u8>>| any.iter().any(|one| memchr::memmem::find(line.text.as_bytes(), one).is_some());
             if !sink.wants(line.ts, line.ts) || !request.needles.iter().all(|needle| has(&needle.any)) {
                 continue;
             }

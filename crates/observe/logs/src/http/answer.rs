@@ -1,9 +1,6 @@
 //! Answers of queries as JSON, with what they took.
 
-use std::{
-    collections::BTreeMap,
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use coracle_logql::{Answer, EntryLabels, Labels, LogEntry, LogStream, go::plain_float};
 use serde_json::{Map, Value, json};
@@ -22,9 +19,7 @@ pub(super) fn body(answer: Answer, categorize: Categorize, reading: &Reading, to
             (entries, "streams", self::streams(streams, categorize))
         }
         Answer::Vector(samples) => {
-            let one = |sample: &coracle_logql::Sample| {
-                json!({"metric": object(&sample.labels), "value": point(sample.at_ms, sample.value)})
-            };
+            let one = |sample: &coracle_logql::Sample| json!({"metric": object(&sample.labels), "value": point(sample.at_ms, sample.value)});
             (samples.len(), "vector", samples.iter().map(one).collect())
         }
         Answer::Matrix(series) => {

@@ -19,7 +19,9 @@ pub(super) fn unpacked(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Fail
         "deflate" => bounded(ZlibDecoder::new(body)),
         "snappy" => snappy(body),
         "zstd" => bounded(zstd::stream::read::Decoder::new(body).map_err(Failure::bad_request)?),
-        other => Err(Failure::bad_request(format!("Content-Encoding {} not supported", coracle_logql::go::quote(other)))),
+        other => {
+            Err(Failure::bad_request(format!("Content-Encoding {} not supported", coracle_logql::go::quote(other))))
+        }
     }
 }
 

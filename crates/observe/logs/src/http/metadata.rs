@@ -31,9 +31,7 @@ const VOLUME_LIMIT: usize = 100;
 type Answered = Result<Json<Value>, Failure>;
 
 /// Reads in a thread that may wait for the disk.
-async fn reading<T: Send + 'static>(
-    read: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
+async fn reading<T: Send + 'static>(read: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
     tokio::task::spawn_blocking(read).await.map_err(Failure::internal)?
 }
 
@@ -152,9 +150,7 @@ pub(super) async fn volume(State(store): State<Store>, headers: HeaderMap, param
     let result = reading(move || {
         let found = query.read(&store.tenant(&tenant(&headers)), range)?;
         let seconds = range.1 as f64 / 1e9;
-        let one = |(labels, bytes): &(Labels, u64)| {
-            json!({"metric": query.metric(labels), "value": [seconds, bytes.to_string()]})
-        };
+        let one = |(labels, bytes): &(Labels, u64)| json!({"metric": query.metric(labels), "value": [seconds, bytes.to_string()]});
         Ok(found.iter().map(one).collect::<Vec<_>>())
     });
     Ok(Json(json!({"status": "success", "data": {"resultType": "vector", "result": result.await?}})))

@@ -50,11 +50,7 @@ const UNKNOWN_SERVICE: &str = "unknown_service";
 /// Values within values beyond this depth are refused.
 const MAX_DEPTH: usize = 32;
 
-pub(super) async fn push(
-    State(store): State<Store>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<StatusCode, Failure> {
+pub(super) async fn push(State(store): State<Store>, headers: HeaderMap, body: Bytes) -> Result<StatusCode, Failure> {
     let body = unpacked(&headers, &body)?;
     let resources = if is_json(&headers) { otlp_json::resources(&body)? } else { resources(&body)? };
     let streams = streams(resources);

@@ -67,7 +67,10 @@ pub(super) fn resources(body: &[u8]) -> Result<Vec<Resource>, Failure> {
 }
 
 fn resource(logs: ResourceLogs) -> Resource {
-    Resource { attributes: attributes(logs.resource.attributes), scopes: logs.scope_logs.into_iter().map(scope).collect() }
+    Resource {
+        attributes: attributes(logs.resource.attributes),
+        scopes: logs.scope_logs.into_iter().map(scope).collect(),
+    }
 }
 
 fn scope(logs: ScopeLogs) -> Scope {

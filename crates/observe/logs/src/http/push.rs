@@ -20,11 +20,7 @@ use crate::{
     store::Store,
 };
 
-pub(super) async fn push(
-    State(store): State<Store>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<StatusCode, Failure> {
+pub(super) async fn push(State(store): State<Store>, headers: HeaderMap, body: Bytes) -> Result<StatusCode, Failure> {
     let streams = if is_json(&headers) {
         from_json(&unpacked(&headers, &body)?)?
     } else {
@@ -63,7 +59,8 @@ fn from_json(body: &[u8]) -> Result<Vec<Stream>, Failure> {
 
 /// `["nanoseconds", "line"]`, with an object of structured metadata behind it perhaps.
 fn json_entry(value: Vec<Value>) -> Result<Entry, Failure> {
-    let wrong = || Failure::bad_request("a value must be [\"<unix epoch in nanoseconds>\", \"<log line>\", {metadata}]");
+    let wrong =
+        || Failure::bad_request("a value must be [\"<unix epoch in nanoseconds>\", \"<log line>\", {metadata}]");
     let mut parts = value.into_iter();
     let ts = match parts.next() {
         Some(Value::String(text)) => text.parse().map_err(|_| wrong())?,

@@ -64,7 +64,9 @@ pub(super) async fn range(
     let limits = store.limits(&tenant(&headers));
     if matches!(query.expr, Expr::Log(_)) && query.limit > limits.max_query_lines {
         let (asked, most) = (query.limit, limits.max_query_lines);
-        return Err(Failure::bad_request(format!("max entries limit per query exceeded, limit > max_entries_limit_per_query ({asked} > {most})")));
+        return Err(Failure::bad_request(format!(
+            "max entries limit per query exceeded, limit > max_entries_limit_per_query ({asked} > {most})"
+        )));
     }
     run(store, &headers, query).await
 }

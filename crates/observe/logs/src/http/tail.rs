@@ -152,8 +152,7 @@ impl Source for Arrived {
         for stream in self.0.streams.iter().filter(|stream| matches(&stream.labels, request.matchers)) {
             let labels = Arc::new(stream.labels.clone());
             for entry in &stream.entries {
-                let given =
-                    SourceEntry { labels: &labels, ts: entry.ts, line: &entry.line, metadata: &entry.metadata };
+                let given = SourceEntry { labels: &labels, ts: entry.ts, line: &entry.line, metadata: &entry.metadata };
                 if let ControlFlow::Break(()) = sink.take(given) {
                     return Ok(());
                 }

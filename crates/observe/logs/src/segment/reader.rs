@@ -165,4 +165,3 @@ impl Index {
         fields.is_empty().then_some(Self { streams, blocks })
     }
 }
-

@@ -29,8 +29,9 @@ async fn writer_that_is_killed() {
     let Some(directory) = std::env::var_os(DIRECTORY) else { return };
     let life = std::env::var(LIFE).unwrap();
     let store = crate::open(Path::new(&directory), options());
-    let clients: Vec<_> =
-        (0..CLIENTS).map(|client| coracle_tasks::spawn("client", push_on(store.clone(), life.clone(), client))).collect();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| coracle_tasks::spawn("client", push_on(store.clone(), life.clone(), client)))
+        .collect();
     for client in clients {
         client.await.unwrap();
     }

@@ -20,11 +20,18 @@ impl Random {
 }
 
 fn open(disk: &MemoryDisk) -> Result<Store, String> {
-    Store::open_on(Arc::new(disk.clone()), Options { threads: 1, ..small() }, Arc::new(clock())).map_err(|e| e.to_string())
+    Store::open_on(Arc::new(disk.clone()), Options { threads: 1, ..small() }, Arc::new(clock()))
+        .map_err(|e| e.to_string())
 }
 
 /// One life: pushes until something fails or it is over; says what was acknowledged.
-async fn live(disk: &MemoryDisk, random: &mut Random, known: &mut BTreeSet<String>, maybe: &mut BTreeSet<String>, next: &mut u64) {
+async fn live(
+    disk: &MemoryDisk,
+    random: &mut Random,
+    known: &mut BTreeSet<String>,
+    maybe: &mut BTreeSet<String>,
+    next: &mut u64,
+) {
     let Ok(store) = open(disk) else { return };
     for _ in 0..random.below(30) {
         let app = random.below(3);
@@ -35,10 +42,13 @@ async fn live(disk: &MemoryDisk, random: &mut Random, known: &mut BTreeSet<Strin
                 format!("line {next} of some length {}", "x".repeat(random.below(60) as usize))
             })
             .collect();
-        let pairs: Vec<(i64, &str)> =
-            texts.iter().map(|text| (random.below(900) as i64, text.as_str())).collect();
+        let pairs: Vec<(i64, &str)> = texts.iter().map(|text| (random.below(900) as i64, text.as_str())).collect();
         let pushed = store.push("fake", vec![stream(&format!(r#"{{app="{app}"}}"#), &pairs)]).await;
-        if pushed.is_ok() { known.extend(texts) } else { maybe.extend(texts) }
+        if pushed.is_ok() {
+            known.extend(texts)
+        } else {
+            maybe.extend(texts)
+        }
         if random.below(12) == 0 {
             drop(store.flush().await);
         }
@@ -65,8 +75,14 @@ async fn nothing_acknowledged_is_lost_and_nothing_comes_twice() {
             let set: BTreeSet<String> = found.iter().cloned().collect();
             assert_eq!(set.len(), found.len(), "seed {seed}: a line is there twice");
             let missing: Vec<&String> = known.difference(&set).collect();
-            assert!(missing.is_empty(), "seed {seed} life {life}: {} of {} lost: {missing:?}", missing.len(), known.len());
-            let invented: Vec<&String> = set.iter().filter(|line| !known.contains(*line) && !maybe.contains(*line)).collect();
+            assert!(
+                missing.is_empty(),
+                "seed {seed} life {life}: {} of {} lost: {missing:?}",
+                missing.len(),
+                known.len()
+            );
+            let invented: Vec<&String> =
+                set.iter().filter(|line| !known.contains(*line) && !maybe.contains(*line)).collect();
             assert!(invented.is_empty(), "seed {seed}: {invented:?}");
             // What is there now must stay.
             known = set;
@@ -127,7 +143,10 @@ async fn damage_is_told_and_the_rest_is_read() {
         assert!(found.is_subset(&pushed), "seed {seed}: a wrong line");
         // The index of words is read only by those who look for words.
         let lost = pushed.len() - found.len();
-        assert!(lost == 0 || !store.damage().is_empty() || name.starts_with("journal"), "seed {seed}: {lost} lost from {name}, untold");
+        assert!(
+            lost == 0 || !store.damage().is_empty() || name.starts_with("journal"),
+            "seed {seed}: {lost} lost from {name}, untold"
+        );
         let needle = coracle_logql::syntax::parse(r#"{app="a"} |= "entry 7 ""#).unwrap();
         let query = coracle_logql::Query {
             expr: needle,

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use coracle_clock::ManualClock;
 use coracle_disk::{Disk, MemoryDisk};
-use coracle_logql::{Answer, Direction, Query, evaluate, syntax::{parse, parse_selector}};
+use coracle_logql::{
+    Answer, Direction, Query, evaluate,
+    syntax::{parse, parse_selector},
+};
 use coracle_logs::{Entry, Limits, Options, Retention, RetentionRule, Store, Stream, TenantLimits};
 use expect_test::expect;
 
@@ -25,7 +28,8 @@ fn query(store: &Store, text: &str, limit: usize) -> Vec<String> {
         direction: Direction::Backward,
         now: 0,
     };
-    let Answer::Streams(streams) = evaluate(&query, &coracle_logql::Limits::default(), &store.tenant("fake")).unwrap() else {
+    let Answer::Streams(streams) = evaluate(&query, &coracle_logql::Limits::default(), &store.tenant("fake")).unwrap()
+    else {
         panic!("lines")
     };
     let mut entries: Vec<_> = streams.into_iter().flat_map(|stream| stream.entries).collect();
@@ -40,7 +44,10 @@ async fn lines_are_found_in_memory_in_segments_and_after_a_restart() {
     store.push("fake", vec![stream(r#"{app="a"}"#, &[(3, "three"), (1, "one")])]).await.unwrap();
     store.flush().await.unwrap();
     // Out of order, over segments too.
-    store.push("fake", vec![stream(r#"{app="a"}"#, &[(2, "two"), (4, "four")]), stream(r#"{app="b"}"#, &[(1, "other")])]).await.unwrap();
+    store
+        .push("fake", vec![stream(r#"{app="a"}"#, &[(2, "two"), (4, "four")]), stream(r#"{app="b"}"#, &[(1, "other")])])
+        .await
+        .unwrap();
     assert_eq!(texts(&store, r#"{app="a"}"#), ["one", "two", "three", "four"]);
     assert_eq!(query(&store, r#"{app="a"} |= "t""#, 1), ["three"]);
     store.close().await;
@@ -77,7 +84,8 @@ async fn structured_metadata_and_odd_lines_come_back() {
     let store = on(&disk, small(), &clock);
     let metadata: Arc<[(String, String)]> = Arc::new([("trace".to_owned(), "t1".to_owned())]);
     let odd = ["", "two\nlines\n", "é\u{1f980}", "\u{0}"];
-    let entries = odd.iter().zip(1..).map(|(line, at)| Entry { ts: at, line: (*line).to_owned(), metadata: metadata.clone() });
+    let entries =
+        odd.iter().zip(1..).map(|(line, at)| Entry { ts: at, line: (*line).to_owned(), metadata: metadata.clone() });
     let labels = coracle_logql::Labels::parse(r#"{app="a"}"#).unwrap();
     store.push("fake", vec![Stream { labels, entries: entries.collect() }]).await.unwrap();
     for _ in 0..2 {
@@ -93,8 +101,10 @@ async fn words_are_found_without_reading_the_rest() {
     let (disk, clock) = (MemoryDisk::new(), clock());
     let store = on(&disk, Options { head_bytes: 1 << 20, ..small() }, &clock);
     for part in 0..40_i64 {
-        let texts: Vec<String> = (0..50).map(|n| format!("common text {} {:x}", part * 50 + n, (part * 50 + n) * 7_777_777)).collect();
-        let pairs: Vec<(i64, &str)> = texts.iter().zip(0..).map(|(text, n)| (part * 10 + n / 10, text.as_str())).collect();
+        let texts: Vec<String> =
+            (0..50).map(|n| format!("common text {} {:x}", part * 50 + n, (part * 50 + n) * 7_777_777)).collect();
+        let pairs: Vec<(i64, &str)> =
+            texts.iter().zip(0..).map(|(text, n)| (part * 10 + n / 10, text.as_str())).collect();
         store.push("fake", vec![stream(r#"{app="a"}"#, &pairs)]).await.unwrap();
     }
     store.push("fake", vec![stream(r#"{app="a"}"#, &[(500, "a zyzzyva here")])]).await.unwrap();
@@ -112,8 +122,13 @@ async fn words_are_found_without_reading_the_rest() {
             now: 0,
         };
         let before = tenant.reading();
-        let Answer::Streams(streams) = evaluate(&query, &coracle_logql::Limits::default(), &tenant).unwrap() else { panic!() };
-        (streams.iter().map(|stream| stream.entries.len()).sum::<usize>(), tenant.reading().blocks_read - before.blocks_read)
+        let Answer::Streams(streams) = evaluate(&query, &coracle_logql::Limits::default(), &tenant).unwrap() else {
+            panic!()
+        };
+        (
+            streams.iter().map(|stream| stream.entries.len()).sum::<usize>(),
+            tenant.reading().blocks_read - before.blocks_read,
+        )
     };
     assert_eq!(ask(r#"{app="a"} |= "zyzzyva""#), (1, 1));
     assert_eq!(ask(r#"{app="a"} |= "nowhere-at-all""#), (0, 0));
@@ -126,12 +141,24 @@ async fn words_are_found_without_reading_the_rest() {
 #[tokio::test]
 async fn limits_speak() {
     let (disk, clock) = (MemoryDisk::new(), clock());
-    let limits = TenantLimits { max_line_bytes: 10, max_streams: 2, max_labels: 2, rate_bytes: 100, burst_bytes: 100, ..TenantLimits::default() };
+    let limits = TenantLimits {
+        max_line_bytes: 10,
+        max_streams: 2,
+        max_labels: 2,
+        rate_bytes: 100,
+        burst_bytes: 100,
+        ..TenantLimits::default()
+    };
     let options = Options { limits: Limits { default: limits, ..Limits::default() }, ..small() };
     let store = on(&disk, options, &clock);
     let mut told = Vec::new();
     let mut push = async |labels: &str, lines: &[(i64, &str)]| {
-        told.push(store.push("fake", vec![stream(labels, lines)]).await.map_or_else(|error| error.to_string(), |()| "taken".to_owned()));
+        told.push(
+            store
+                .push("fake", vec![stream(labels, lines)])
+                .await
+                .map_or_else(|error| error.to_string(), |()| "taken".to_owned()),
+        );
     };
     push(r#"{app="a"}"#, &[(1, "short"), (2, "much too long a line")]).await;
     push(r#"{app="a"}"#, &[(2000, "future")]).await;
@@ -173,10 +200,17 @@ async fn retention_goes_by_labels_and_age() {
         matchers: parse_selector(selector).unwrap(),
         keep: Some(Duration::from_secs(seconds)),
     };
-    let retention = Retention { rules: vec![rule(r#"{level="debug"}"#, 100)], default: Some(Duration::from_secs(1000)) };
+    let retention =
+        Retention { rules: vec![rule(r#"{level="debug"}"#, 100)], default: Some(Duration::from_secs(1000)) };
     let store = on(&disk, Options { retention, ..small() }, &clock);
     let segments = |disk: &MemoryDisk| disk.list().unwrap().iter().filter(|name| name.starts_with("segment")).count();
-    store.push("fake", vec![stream(r#"{app="a"}"#, &[(950, "a")]), stream(r#"{level="debug"}"#, &[(950, "d"), (960, "d2")])]).await.unwrap();
+    store
+        .push(
+            "fake",
+            vec![stream(r#"{app="a"}"#, &[(950, "a")]), stream(r#"{level="debug"}"#, &[(950, "d"), (960, "d2")])],
+        )
+        .await
+        .unwrap();
     store.flush().await.unwrap();
     store.retain().unwrap();
     assert_eq!(lines(&store, r#"{level="debug"}"#).len(), 2);
@@ -200,7 +234,16 @@ async fn retention_goes_by_labels_and_age() {
 async fn statistics_and_volumes() {
     let (disk, clock) = (MemoryDisk::new(), clock());
     let store = on(&disk, small(), &clock);
-    store.push("fake", vec![stream(r#"{app="a",pod="1"}"#, &[(1, "12345"), (2, "123")]), stream(r#"{app="b",pod="2"}"#, &[(1, "1")])]).await.unwrap();
+    store
+        .push(
+            "fake",
+            vec![
+                stream(r#"{app="a",pod="1"}"#, &[(1, "12345"), (2, "123")]),
+                stream(r#"{app="b",pod="2"}"#, &[(1, "1")]),
+            ],
+        )
+        .await
+        .unwrap();
     store.flush().await.unwrap();
     store.push("fake", vec![stream(r#"{app="a",pod="1"}"#, &[(3, "12")])]).await.unwrap();
     let tenant = store.tenant("fake");

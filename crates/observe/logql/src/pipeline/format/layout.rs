@@ -30,10 +30,18 @@ enum Part {
     UpperHalf,
     LowerHalf,
     /// `-0700`, with or without colon, hours only, `Z` for none.
-    Zone { colon: bool, minutes: bool, z: bool },
+    Zone {
+        colon: bool,
+        minutes: bool,
+        z: bool,
+    },
     ZoneName,
     /// Digits after the point, which is part of it; with or without zeros at the end.
-    Fraction { separator: char, digits: usize, zeros: bool },
+    Fraction {
+        separator: char,
+        digits: usize,
+        zeros: bool,
+    },
 }
 
 /// Longest first where one starts like another.
@@ -82,7 +90,17 @@ fn part(layout: &str) -> Option<(Part, usize)> {
 }
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
@@ -216,7 +234,9 @@ impl Read {
         let small = i8::try_from(number).ok();
         match part {
             Part::Year => self.year = i16::try_from(number).ok()?,
-            Part::ShortYear => self.year = i16::try_from(if number >= 69 { 1900 + number } else { 2000 + number }).ok()?,
+            Part::ShortYear => {
+                self.year = i16::try_from(if number >= 69 { 1900 + number } else { 2000 + number }).ok()?
+            }
             Part::ZeroMonth | Part::NumberMonth => self.month = Some(small?),
             Part::ZeroDay | Part::NumberDay | Part::SpaceDay => self.day = Some(small?),
             Part::Hour | Part::ZeroHour12 | Part::Hour12 => self.hour = small?,

@@ -18,7 +18,9 @@ pub(super) const TABLE: &[Function] = &[
     }),
     Function::new("div", &[A, A], |_, a| divided(a, i64::wrapping_div)),
     Function::new("mod", &[A, A], |_, a| divided(a, i64::wrapping_rem)),
-    Function::variadic("addf", &[], A, |_, a| Ok(a.iter().fold(0.0, |sum, v| decimal::calculate('+', sum, float(v))).into())),
+    Function::variadic("addf", &[], A, |_, a| {
+        Ok(a.iter().fold(0.0, |sum, v| decimal::calculate('+', sum, float(v))).into())
+    }),
     Function::variadic("subf", &[A], A, |_, a| Ok(folded('-', a))),
     Function::variadic("mulf", &[A], A, |_, a| Ok(folded('*', a))),
     Function::variadic("divf", &[A], A, |_, a| {

@@ -11,7 +11,9 @@ enum Join {
     And,
     Or,
     /// A comma or nothing: joins like `and`, and takes everything to its right.
-    Loose { comma: bool },
+    Loose {
+        comma: bool,
+    },
 }
 
 impl Parser {

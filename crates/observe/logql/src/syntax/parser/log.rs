@@ -110,7 +110,16 @@ impl Parser {
             return Ok(Stage::Labels(self.label_filter()?));
         }
         let known = [
-            "json", "logfmt", "regexp", "pattern", "unpack", "line_format", "label_format", "decolorize", "drop", "keep",
+            "json",
+            "logfmt",
+            "regexp",
+            "pattern",
+            "unpack",
+            "line_format",
+            "label_format",
+            "decolorize",
+            "drop",
+            "keep",
         ];
         if !known.contains(&word) {
             return Err(self.unexpected(&[]));

@@ -105,7 +105,14 @@ impl Parser {
         }
     }
 
-    fn operation(&mut self, op: BinaryOp, return_bool: bool, matching: VectorMatching, left: Expr, right: Expr) -> Expr {
+    fn operation(
+        &mut self,
+        op: BinaryOp,
+        return_bool: bool,
+        matching: VectorMatching,
+        left: Expr,
+        right: Expr,
+    ) -> Expr {
         let nothing = Expr::Metric(MetricExpr::Literal(0.0));
         let mut sides = Vec::new();
         for (side, expr) in [("left", left), ("right", right)] {
@@ -377,9 +384,7 @@ impl Parser {
 
 /// What goes with what.
 fn check_range(op: RangeOp, unwrapped: bool, grouped: bool) -> Result<(), String> {
-    use RangeOp::{
-        Absent, Avg, Bytes, BytesRate, Count, First, Last, Max, Min, Quantile, Rate, Stddev, Stdvar,
-    };
+    use RangeOp::{Absent, Avg, Bytes, BytesRate, Count, First, Last, Max, Min, Quantile, Rate, Stddev, Stdvar};
     let name = op.name();
     if grouped && !matches!(op, Avg | Stddev | Stdvar | Quantile | Max | Min | First | Last) {
         return Err(format!("grouping not allowed for {name} aggregation"));
