@@ -9,6 +9,7 @@ pub mod logs;
 pub mod render;
 pub mod metrics;
 pub mod query;
+pub mod logs_store;
 pub mod rollback;
 pub mod rules;
 pub mod status;

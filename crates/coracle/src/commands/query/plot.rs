@@ -15,9 +15,10 @@ pub type Line = (String, Vec<(f64, f64)>);
 
 /// The smallest and the largest.
 fn span(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
-    values.filter(|value| value.is_finite()).map(|value| (value, value)).reduce(|one, other| {
-        (one.0.min(other.0), one.1.max(other.1))
-    })
+    values
+        .filter(|value| value.is_finite())
+        .map(|value| (value, value))
+        .reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
 }
 
 /// Draws lines in one frame.
@@ -55,7 +56,8 @@ pub fn plot(lines: &[Line]) -> String {
         text.push('\n');
     }
     let (from, to) = (super::date_time(times.0), super::date_time(times.1));
-    writeln!(text, "{:14}{from}{to:>width$}", "", width = COLUMNS - from.len()).expect("writing to a string does not fail");
+    writeln!(text, "{:14}{from}{to:>width$}", "", width = COLUMNS - from.len())
+        .expect("writing to a string does not fail");
     for (line, (name, _)) in lines.iter().take(LINES_MAX).enumerate() {
         let mark = if colour { format!("\x1b[{}m●\x1b[0m", COLOURS[line]) } else { "●".to_owned() };
         writeln!(text, "{:13}{mark} {name}", "").expect("writing to a string does not fail");
