@@ -1,8 +1,15 @@
 //! Functions that templates call, and the tables they stand in.
 
+mod context;
+
 use std::{any::Any, collections::HashMap};
 
-use crate::value::{Str, Value};
+use crate::{
+    exec::ExecError,
+    value::{DictType, ListType, Str, Value},
+};
+
+pub use context::{Context, TextError};
 
 /// The Go type of a parameter. The executor converts or refuses arguments before it calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +32,52 @@ pub enum Type {
     Bytes,
     /// An object's type, by the name `%T` prints for it.
     Object(&'static str),
+}
+
+impl Type {
+    /// The type as Go prints it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Type::Any => "interface {}",
+            Type::Bool => "bool",
+            Type::Int => "int",
+            Type::Int64 => "int64",
+            Type::Float64 => "float64",
+            Type::String => "string",
+            Type::List => "[]interface {}",
+            Type::Strings => "[]string",
+            Type::Dict => "map[string]interface {}",
+            Type::Bytes => "[]uint8",
+            Type::Object(name) => name,
+        }
+    }
+
+    /// Whether nil can be passed for it.
+    pub(crate) fn admits_nil(self) -> bool {
+        match self {
+            Type::Any | Type::List | Type::Strings | Type::Dict | Type::Bytes => true,
+            Type::Bool | Type::Int | Type::Int64 | Type::Float64 | Type::String => false,
+            Type::Object(name) => name.starts_with('*'),
+        }
+    }
+
+    /// Whether Go would assign the value, which is not nil, to a parameter of this type.
+    pub(crate) fn admits(self, value: &Value) -> bool {
+        match (self, value) {
+            (Type::Any, _)
+            | (Type::Bool, Value::Bool(_))
+            | (Type::Int, Value::Int(_))
+            | (Type::Int64, Value::Int64(_))
+            | (Type::Float64, Value::Float(_))
+            | (Type::String, Value::String(_) | Value::Binary(_))
+            | (Type::Bytes, Value::Bytes(_)) => true,
+            (Type::List, Value::List(list)) => list.list_type() == ListType::Any,
+            (Type::Strings, Value::List(list)) => list.list_type() == ListType::String,
+            (Type::Dict, Value::Dict(dict)) => matches!(dict.dict_type(), DictType::Any | DictType::Named(_)),
+            (Type::Object(name), Value::Object(object)) => object.type_name() == name,
+            _ => false,
+        }
+    }
 }
 
 /// A function's body. It may rely on its arguments' number and types being those of its table entry.
@@ -81,23 +134,40 @@ impl Functions {
 #[error("{message}")]
 pub struct FunctionError {
     message: String,
+    /// The template that failed, when the function ran one.
+    cause: Option<Box<ExecError>>,
 }
 
 impl FunctionError {
     pub fn new(message: impl Into<String>) -> FunctionError {
-        FunctionError { message: message.into() }
+        FunctionError { message: message.into(), cause: None }
+    }
+
+    /// A message that says more about a template's failure.
+    pub fn wrapping(message: impl Into<String>, cause: ExecError) -> FunctionError {
+        FunctionError { message: message.into(), cause: Some(Box::new(cause)) }
+    }
+
+    pub(crate) fn cause(&self) -> Option<&ExecError> {
+        self.cause.as_deref()
+    }
+}
+
+impl From<ExecError> for FunctionError {
+    fn from(error: ExecError) -> FunctionError {
+        FunctionError { message: error.to_string(), cause: Some(Box::new(error)) }
     }
 }
 
 impl From<String> for FunctionError {
     fn from(message: String) -> FunctionError {
-        FunctionError { message }
+        FunctionError::new(message)
     }
 }
 
 impl From<&str> for FunctionError {
     fn from(message: &str) -> FunctionError {
-        FunctionError { message: message.to_owned() }
+        FunctionError::new(message)
     }
 }
 
@@ -116,16 +186,4 @@ pub trait Host {
 
     /// The host itself, for functions that belong to it.
     fn as_any(&mut self) -> &mut dyn Any;
-}
-
-/// What a function is called with besides its arguments.
-pub struct Context<'a> {
-    pub host: &'a mut dyn Host,
-}
-
-impl<'a> Context<'a> {
-    /// A context outside any execution, for tests of functions.
-    pub fn new(host: &'a mut dyn Host) -> Context<'a> {
-        Context { host }
-    }
 }
