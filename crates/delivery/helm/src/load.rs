@@ -72,6 +72,20 @@ pub fn archive(bytes: &[u8], warnings: &mut Warnings) -> Result<Chart, LoadError
     files(archive::read(bytes)?, warnings)
 }
 
+/// Puts a chart together from those of its files that its `.helmignore` leaves.
+pub fn filtered(mut all: Vec<File>, warnings: &mut Warnings) -> Result<Chart, LoadError> {
+    let rules = match all.iter().find(|file| file.name == ".helmignore") {
+        Some(file) => ignore::Rules::parse(&text(file)).map_err(LoadError::Io)?,
+        None => ignore::Rules::default(),
+    };
+    let rules = rules.with_defaults();
+    all.retain(|file| {
+        let directories = file.name.match_indices('/').map(|(end, _)| &file.name[..end]);
+        !rules.ignores(&file.name, false) && !directories.into_iter().any(|directory| rules.ignores(directory, true))
+    });
+    files(all, warnings)
+}
+
 /// Puts a chart together from its files.
 pub fn files(files: Vec<File>, warnings: &mut Warnings) -> Result<Chart, LoadError> {
     assemble(files, 0, warnings)
@@ -97,8 +111,8 @@ fn assemble(files: Vec<File>, depth: u32, warnings: &mut Warnings) -> Result<Cha
         match file.name.as_str() {
             "Chart.yaml" | "Chart.lock" => {}
             "values.yaml" => {
-                chart.values = values::read(&text(&file))
-                    .map_err(|source| LoadError::Yaml { file: "values.yaml", source })?;
+                chart.values =
+                    values::read(&text(&file)).map_err(|source| LoadError::Yaml { file: "values.yaml", source })?;
             }
             "values.schema.json" => chart.schema = Some(file.data),
             "requirements.yaml" => {

@@ -264,9 +264,7 @@ fn annotations(metadata: &Dict) -> Result<BTreeMap<String, String>, YamlError> {
 fn text(dict: &Dict, key: &str, field: &str) -> Result<String, YamlError> {
     match dict.get(key) {
         None => Ok(String::new()),
-        Some(value) => {
-            scalar(&value).ok_or_else(|| unfit(&value, &format!("Go struct field {field} of type string")))
-        }
+        Some(value) => scalar(&value).ok_or_else(|| unfit(&value, &format!("Go struct field {field} of type string"))),
     }
 }
 

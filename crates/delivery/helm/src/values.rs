@@ -88,9 +88,7 @@ pub(crate) fn merge_maps(a: &Dict, b: &Dict) -> Rc<Dict> {
 pub(crate) fn copy(value: &Value) -> Value {
     match value {
         Value::Dict(dict) => Value::Dict(copy_table(dict)),
-        Value::List(list) => {
-            Value::List(Rc::new(List::new(list.list_type(), list.iter().map(copy).collect())))
-        }
+        Value::List(list) => Value::List(Rc::new(List::new(list.list_type(), list.iter().map(copy).collect()))),
         other => other.clone(),
     }
 }
