@@ -7,7 +7,11 @@ use coracle_helm::{
     on_deep_stack, template, values::options::Options,
 };
 
-struct Fixed(NoCluster);
+/// Always the same time and the same dice.
+struct Fixed {
+    cluster: NoCluster,
+    state: u64,
+}
 
 impl World for Fixed {
     fn now(&mut self) -> (i64, u32) {
@@ -15,11 +19,14 @@ impl World for Fixed {
     }
 
     fn random(&mut self, buffer: &mut [u8]) {
-        buffer.iter_mut().enumerate().for_each(|(index, byte)| *byte = index as u8);
+        for byte in buffer {
+            self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            *byte = (self.state >> 56) as u8;
+        }
     }
 
     fn lookup(&mut self) -> &mut dyn Lookup {
-        &mut self.0
+        &mut self.cluster
     }
 }
 
@@ -63,6 +70,7 @@ fn render() -> Result<String, String> {
         flavour,
         skip_schema: false,
     };
-    let output = template(&chart, &request, &mut Fixed(NoCluster), &mut warnings).map_err(|error| error.to_string())?;
+    let mut world = Fixed { cluster: NoCluster, state: 1 };
+    let output = template(&chart, &request, &mut world, &mut warnings).map_err(|error| error.to_string())?;
     Ok(output.text(Shown::default()))
 }
