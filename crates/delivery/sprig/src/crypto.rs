@@ -6,8 +6,6 @@ mod key;
 mod password;
 mod pem;
 
-pub(crate) use certificate::fields as certificate_fields;
-
 use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit, block_padding::{NoPadding, Pkcs7}};
 use coracle_gotemplate::{Call, Context, Function, Type, Value};
 use ring::digest;

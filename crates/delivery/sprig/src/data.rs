@@ -12,8 +12,8 @@ const ANY: &[Type] = &[Type::Any];
 const S: &[Type] = &[Type::String];
 
 pub(crate) const TABLE: &[Function] = &[
-    Function::new("toYaml", ANY, |_, a| Ok(yaml::write(&a[0]).unwrap_or_default().into())),
-    Function::new("mustToYaml", ANY, |_, a| Ok(yaml::write(&a[0])?.into())),
+    Function::new("toYaml", ANY, |_, a| Ok(yaml::write(&a[0]).into())),
+    Function::new("mustToYaml", ANY, |_, a| Ok(yaml::write_checked(&a[0])?.into())),
     Function::new("toYamlPretty", ANY, |_, a| Ok(yaml::write_pretty(&a[0]).into())),
     Function::new("fromYaml", S, |_, a| Ok(map_or_error(yaml::read(&text(&a[0])), yaml::UNMARSHALING))),
     Function::new("fromYamlArray", S, |_, a| Ok(list_or_error(yaml::read(&text(&a[0])), yaml::UNMARSHALING))),

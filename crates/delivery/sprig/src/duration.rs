@@ -120,6 +120,10 @@ impl Object for Duration {
         write!(f, "{self}")
     }
 
+    fn json(&self) -> Option<Value> {
+        Some(Value::Int64(self.0))
+    }
+
     fn is_true(&self) -> bool {
         self.0 != 0
     }

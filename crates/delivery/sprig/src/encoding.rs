@@ -13,6 +13,11 @@ pub(crate) const TABLE: &[Function] = &[
     Function::new("b32dec", S, |_, a| Ok(BASE32.decode(bytes(&a[0])).map_or_else(Value::from, Value::string_from_bytes))),
 ];
 
+/// The standard alphabet, with padding.
+pub fn base64(bytes: &[u8]) -> String {
+    BASE64.encode(bytes)
+}
+
 /// An encoding by its alphabet, whose length is a power of two.
 pub(crate) struct Base {
     alphabet: &'static [u8],

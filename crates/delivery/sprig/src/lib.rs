@@ -13,7 +13,7 @@ mod date;
 mod defaults;
 mod dict;
 mod duration;
-mod encoding;
+pub mod encoding;
 mod list;
 mod math;
 mod path;

@@ -51,6 +51,10 @@ impl Object for Certificate {
         }
     }
 
+    fn json(&self) -> Option<Value> {
+        Some(Value::dict([("Cert", Value::from(self.cert.as_str())), ("Key", self.key.as_str().into())]))
+    }
+
     fn format(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{{{} {}}}", self.cert, self.key)
     }
@@ -64,12 +68,6 @@ impl From<Certificate> for Value {
     fn from(certificate: Certificate) -> Value {
         Value::Object(std::rc::Rc::new(certificate))
     }
-}
-
-/// `Cert` and `Key`, for what writes a certificate as data.
-pub(crate) fn fields(value: &Value) -> Option<[(&'static str, String); 2]> {
-    let certificate = value.as_object::<Certificate>()?;
-    Some([("Cert", certificate.cert.clone()), ("Key", certificate.key.clone())])
 }
 
 /// What a certificate shall say.

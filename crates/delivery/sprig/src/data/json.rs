@@ -6,7 +6,7 @@ use coracle_gotemplate::{Value, number::shortest};
 
 pub use read::read;
 
-use crate::{args::is_nil_list, crypto, date::Time, duration::Duration, encoding::BASE64, semver::Version};
+use crate::{args::is_nil_list, encoding::BASE64};
 
 /// Whether `<`, `>` and `&` are escaped, as in text for web pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,21 +48,7 @@ pub(super) fn plain(value: &Value) -> Value {
     match value {
         Value::Bytes(bytes) => BASE64.encode(bytes).into(),
         Value::Binary(bytes) => String::from_utf8_lossy(bytes).into_owned().into(),
-        Value::Object(object) => {
-            if let Some(time) = value.as_object::<Time>() {
-                return time.rfc3339().into();
-            }
-            if let Some(duration) = value.as_object::<Duration>() {
-                return Value::Int64(duration.0);
-            }
-            if let Some(version) = value.as_object::<Version>() {
-                return version.to_string().into();
-            }
-            if let Some(fields) = crypto::certificate_fields(value) {
-                return Value::dict(fields.map(|(name, field)| (name, Value::from(field))));
-            }
-            object.underlying().unwrap_or_default()
-        }
+        Value::Object(object) => object.json().unwrap_or_default(),
         other => other.clone(),
     }
 }

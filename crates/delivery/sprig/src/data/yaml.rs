@@ -14,8 +14,13 @@ pub fn read(text: &str) -> Result<Value, String> {
     Ok(value.unwrap_or_default())
 }
 
-/// A value as YAML without the last line break; the error is Go's for what JSON cannot hold.
-pub fn write(value: &Value) -> Result<String, String> {
+/// A value as YAML without the last line break; nothing for what JSON cannot hold.
+pub fn write(value: &Value) -> String {
+    write_checked(value).unwrap_or_default()
+}
+
+/// The same; the error is Go's for what JSON cannot hold.
+pub(super) fn write_checked(value: &Value) -> Result<String, String> {
     json::check(value).map_err(|error| format!("error marshaling into JSON: {error}"))?;
     Ok(without_break(coracle_yaml::write(&AsJson, value, Layout::Compact)))
 }

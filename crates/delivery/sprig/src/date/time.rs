@@ -263,6 +263,10 @@ impl Object for Time {
         })
     }
 
+    fn json(&self) -> Option<Value> {
+        Some(self.rfc3339().into())
+    }
+
     fn format(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }

@@ -215,6 +215,10 @@ impl Object for Version {
         })
     }
 
+    fn json(&self) -> Option<Value> {
+        Some(self.to_string().into())
+    }
+
     fn format(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
