@@ -13,6 +13,9 @@ use crate::{
     value::{List, Object, Str, Value},
 };
 
+/// Go's words, which it says at a depth of its own.
+const TOO_DEEP: &str = "exceeded maximum template depth (100000)";
+
 /// A template that failed: Go's message, with its location and what was being evaluated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -279,6 +282,7 @@ impl<'t, 'c, 'h> State<'t, 'c, 'h> {
         let mut ran = false;
         for (index, item) in items {
             ran = true;
+            self.step()?;
             self.set_range_variables(branch, index, &item)?;
             let flow = self.list(&item, &branch.body)?;
             self.variables.truncate(mark);
@@ -314,7 +318,7 @@ impl<'t, 'c, 'h> State<'t, 'c, 'h> {
             return self.error(format_args!("template {} not defined", quote(invocation.name.as_bytes())));
         };
         if self.context.stack.is_spent() {
-            return self.error("exceeded maximum template depth (100000)");
+            return self.error(TOO_DEEP);
         }
         let data = match &invocation.pipe {
             Some(pipe) => self.pipeline(dot, pipe)?,
@@ -335,7 +339,7 @@ impl<'t, 'c, 'h> State<'t, 'c, 'h> {
     fn pipeline(&mut self, dot: &Cell, pipe: &'t Pipe) -> Exec<Cell> {
         self.at = At::Pipe(pipe);
         if self.context.stack.is_spent() {
-            return self.error("templates and expressions are nested too deeply");
+            return self.error(TOO_DEEP);
         }
         let mut value: Option<Cell> = None;
         for command in &pipe.commands {
