@@ -1,7 +1,9 @@
 //! The project's own chores.
 
 mod ci;
+mod compare;
 mod layers;
+mod record;
 
 use clap::Parser;
 
@@ -13,11 +15,19 @@ enum Chore {
     Ci,
     /// Whether the rooms depend on each other only the way the design says
     Layers,
+    /// Renders public trees by the real tools and by ours, and says where they differ
+    #[command(subcommand)]
+    Compare(compare::Compare),
+    /// Records golden cases with the real tools
+    #[command(subcommand)]
+    Record(record::Record),
 }
 
 fn main() -> anyhow::Result<()> {
     match Chore::parse() {
         Chore::Ci => ci::run(),
         Chore::Layers => layers::check(),
+        Chore::Compare(compare) => compare::run(&compare),
+        Chore::Record(record) => record::run(&record),
     }
 }
