@@ -55,7 +55,7 @@ fn render() -> Result<String, String> {
         options.files.push((file.clone(), text));
     }
     let mut warnings = Warnings::default();
-    let chart = load(Path::new(chart), &mut warnings).map_err(|error| error.to_string())?;
+    let chart = load(Path::new(chart), flavour, &mut warnings).map_err(|error| error.to_string())?;
     let mut capabilities = Capabilities::default_of(flavour);
     capabilities.kube_version = KubeVersion::parse("1.37.0")?;
     let request = Request {
@@ -65,7 +65,7 @@ fn render() -> Result<String, String> {
             is_upgrade: false,
             revision: 1,
         },
-        values: options.merge(&mut |_| Err("not here".to_owned())).map_err(|error| error.to_string())?,
+        values: options.merge(flavour, &mut |_| Err("not here".to_owned())).map_err(|error| error.to_string())?,
         capabilities,
         flavour,
         skip_schema: false,

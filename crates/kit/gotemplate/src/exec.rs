@@ -400,7 +400,7 @@ impl<'t, 'c, 'h> State<'t, 'c, 'h> {
     /// A constant where nothing says what type it should be.
     fn constant(&self, number: &Number) -> Exec<Cell> {
         let text = &*number.text;
-        let hexadecimal = text.len() > 2 && (text.starts_with("0x") || text.starts_with("0X"));
+        let hexadecimal = (text.starts_with("0x") || text.starts_with("0X")) && !text.contains(['p', 'P']);
         let looks_real = text.contains(['.', 'e', 'E', 'p', 'P']) && !hexadecimal && !text.starts_with('\'');
         match (number.float, number.int) {
             (Some(float), _) if looks_real => Ok(Cell::of(Value::Float(float))),
