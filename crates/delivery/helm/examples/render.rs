@@ -1,4 +1,4 @@
-//! The smallest program that renders a chart: `render CHART [VALUES-FILE]...`, `--helm3` for the older Helm's way.
+//! The smallest program that renders a chart: `render NAME CHART [VALUES-FILE]...`, `--helm3` for the older Helm's way.
 
 use std::path::Path;
 
@@ -48,7 +48,7 @@ fn render() -> Result<String, String> {
     let helm3 = arguments.iter().any(|argument| argument == "--helm3");
     arguments.retain(|argument| argument != "--helm3");
     let flavour = if helm3 { Flavour::Helm3 } else { Flavour::Helm4 };
-    let (chart, files) = arguments.split_first().ok_or("which chart?")?;
+    let [name, chart, files @ ..] = arguments.as_slice() else { return Err("which chart, by what name?".to_owned()) };
     let mut options = Options::default();
     for file in files {
         let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
@@ -60,7 +60,7 @@ fn render() -> Result<String, String> {
     capabilities.kube_version = KubeVersion::parse("1.37.0")?;
     let request = Request {
         release: Release {
-            name: "release-name".to_owned(),
+            name: name.clone(),
             namespace: "default".to_owned(),
             is_upgrade: false,
             revision: 1,
