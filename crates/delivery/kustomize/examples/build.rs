@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use coracle_kustomize::{Files, Order, build};
+use coracle_kustomize::{Files, Options, build};
 
 struct Disk(PathBuf);
 
@@ -15,6 +15,11 @@ impl Files for Disk {
     fn is_directory(&self, path: &str) -> bool {
         self.0.join(path).is_dir()
     }
+
+    fn resolve(&self, path: &str) -> Option<String> {
+        let resolved = self.0.join(path).canonicalize().ok()?;
+        resolved.strip_prefix(&self.0).ok()?.to_str().map(str::to_owned)
+    }
 }
 
 fn main() -> ExitCode {
@@ -23,7 +28,7 @@ fn main() -> ExitCode {
         eprintln!("usage: build ROOT DIRECTORY");
         return ExitCode::FAILURE;
     };
-    match build(&Disk(root.into()), &directory, Order::Legacy) {
+    match build(&Disk(root.into()), &directory, &Options::default()) {
         Ok(documents) => {
             print!("{}", documents.to_yaml());
             ExitCode::SUCCESS

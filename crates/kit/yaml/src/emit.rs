@@ -417,7 +417,7 @@ fn digits_order(left: &[char], right: &[char], from: usize) -> Ordering {
 
 /// A float in Go's shortest notation: `%g` writes an exponent below 10⁻⁴ and from 10⁶ on. Whole numbers up to 2⁶⁴ never
 /// come here, they are integers.
-fn go_float(value: f64) -> String {
+pub fn go_float(value: f64) -> String {
     let scientific = format!("{value:e}");
     let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
     let exponent: i32 = exponent.parse().expect("Rust writes an integer there");

@@ -12,7 +12,7 @@ mod node;
 mod parse;
 mod resolve;
 
-pub use emit::{emit, emit_documents};
+pub use emit::{emit, emit_documents, go_float};
 pub use node::{Entry, FileId, Mapping, Mark, Node, Scalar, Style, Value};
-pub use parse::{ParseError, parse, parse_one};
+pub use parse::{ParseError, Repeated, parse, parse_first, parse_one};
 pub use resolve::Resolved;

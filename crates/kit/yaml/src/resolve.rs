@@ -29,6 +29,28 @@ pub(crate) fn scalar(scalar: &Scalar) -> Resolved {
     if scalar.style == Style::Plain { plain(&scalar.text) } else { Resolved::String }
 }
 
+/// The meaning of a scalar to readers of YAML 1.1, to whom `yes` and `off` are truth values.
+pub(crate) fn old_scalar(scalar: &Scalar) -> Resolved {
+    match (scalar.style, scalar.tag.as_deref(), &*scalar.text) {
+        (Style::Plain, None | Some("bool"), "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON") => {
+            Resolved::Bool(true)
+        }
+        (Style::Plain, None | Some("bool"), "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF") => {
+            Resolved::Bool(false)
+        }
+        _ => self::scalar(scalar),
+    }
+}
+
+/// Whether a plain scalar is anything but a string; most are told by their first letter.
+pub(crate) fn plain_is_no_string(text: &str) -> bool {
+    let may_be_special = match text.as_bytes().first() {
+        None => true,
+        Some(first) => first.is_ascii_digit() || b"+-.~tTfFnN".contains(first),
+    };
+    may_be_special && plain(text) != Resolved::String
+}
+
 /// The meaning of a plain scalar.
 fn plain(text: &str) -> Resolved {
     match text {
