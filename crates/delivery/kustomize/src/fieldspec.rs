@@ -1,6 +1,5 @@
 //! Walking to the fields a transformer changes.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use coracle_yaml::{Node, Value};
@@ -183,9 +182,6 @@ pub(crate) fn merge_specs(known: &mut Vec<FieldSpec>, incoming: &[FieldSpec]) ->
     }
     Ok(())
 }
-
-/// Shared field specs.
-pub(crate) type Specs = Rc<[FieldSpec]>;
 
 #[cfg(test)]
 mod tests {

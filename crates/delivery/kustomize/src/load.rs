@@ -148,11 +148,6 @@ impl<'a> Root<'a> {
         Ok(Root { session, tree, directory, file: String::new(), restriction, visited, repositories })
     }
 
-    /// The name messages have for a file of this directory.
-    fn file_name(&self, name: &str) -> String {
-        self.tree.name(&join(&self.directory, name).unwrap_or_else(|| name.to_owned()))
-    }
-
     /// The content of a file, with its name for messages.
     pub fn load(&self, path: &str) -> Result<(String, Vec<u8>), LoadError> {
         if is_url(path) {

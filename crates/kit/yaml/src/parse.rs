@@ -73,6 +73,9 @@ pub fn parse_one(text: &str, file: FileId) -> Result<Node, ParseError> {
 
 struct Builder<'input> {
     parser: Parser<'input, StrInput<'input>>,
+    /// The number of characters, if the text does not end with a line break: a block that reaches so far has none at
+    /// its end either.
+    cut_off_at: Option<usize>,
     start: Mark,
     repeated: Repeated,
     /// Finished anchored nodes by the parser's anchor number.
@@ -83,8 +86,10 @@ struct Builder<'input> {
 impl<'input> Builder<'input> {
     fn new(text: &'input str, start: Mark, repeated: Repeated) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let is_cut_off = text.rsplit('\n').next().is_some_and(|line| !line.trim_matches(' ').is_empty());
         Builder {
             parser: Parser::new_from_str(text),
+            cut_off_at: is_cut_off.then(|| text.chars().count()),
             start,
             repeated,
             anchors: Vec::new(),
@@ -116,8 +121,11 @@ impl<'input> Builder<'input> {
         }
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let scalar =
-                    Scalar { text: text.into(), style: style_of(style), tag: tag.map(|tag| tag_text(&tag).into()) };
+                let style = style_of(style);
+                let is_cut_off = matches!(style, Style::Literal | Style::Folded)
+                    && self.cut_off_at.is_some_and(|end| span.end.index() >= end);
+                let text = text.strip_suffix('\n').filter(|_| is_cut_off).unwrap_or(&text);
+                let scalar = Scalar { text: text.into(), style, tag: tag.map(|tag| tag_text(&tag).into()) };
                 Ok(self.anchored(anchor, Node { mark, value: Value::Scalar(scalar) }))
             }
             Event::SequenceStart(anchor, _) => {

@@ -26,7 +26,6 @@ pub(crate) enum PatchContent {
 /// An entry of `patchesJson6902`.
 #[derive(Debug)]
 pub(crate) struct JsonPatch {
-    pub mark: Mark,
     pub operations: Vec<Operation>,
     pub target: Selector,
 }
