@@ -44,6 +44,8 @@ pub enum Command {
     Logs(Logs),
     /// Write out the manifests that a repository with only a Dockerfile stands for
     Eject(Eject),
+    /// Render a chart or a kustomization to manifests
+    Render(crate::commands::render::Render),
     /// Measure this machine: start, idle, push, rollback, crash, pod start
     Bench(Output),
     /// Print a completion script for a shell

@@ -6,6 +6,7 @@ pub mod down;
 pub mod eject;
 pub mod history;
 pub mod logs;
+pub mod render;
 pub mod rollback;
 pub mod status;
 pub mod up;

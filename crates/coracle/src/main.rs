@@ -20,7 +20,11 @@ fn main() -> ExitCode {
     if let Some(arguments) = shim_arguments() {
         coracle_runtime::shim_main(arguments);
     }
-    match run(Cli::parse()) {
+    let cli = Cli::parse();
+    if let Command::Render(render) = &cli.command {
+        return commands::render::run(render);
+    }
+    match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{} {error:#}", print::coloured_error("error:"));
@@ -53,6 +57,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Version(output) => commands::version::run(output),
+        Command::Render(_) => unreachable!("renders have exit codes of their own, and were done before"),
         Command::Shim { .. } => unreachable!("the shim starts before the command line is parsed"),
     }
 }

@@ -1,0 +1,1 @@
+//! Helm charts to manifests, as Helm renders them.
