@@ -1,6 +1,7 @@
 //! The project's own chores.
 
 mod ci;
+mod compare;
 mod layers;
 
 use clap::Parser;
@@ -13,11 +14,15 @@ enum Chore {
     Ci,
     /// Whether the rooms depend on each other only the way the design says
     Layers,
+    /// Our renderers beside the real tools, over public material
+    #[command(subcommand)]
+    Compare(compare::Compare),
 }
 
 fn main() -> anyhow::Result<()> {
     match Chore::parse() {
         Chore::Ci => ci::run(),
         Chore::Layers => layers::check(),
+        Chore::Compare(compare) => compare::run(&compare),
     }
 }

@@ -60,6 +60,9 @@ fn through_json(node: &mut Node, is_patch: bool) {
         Value::Sequence(items) => items.iter_mut().for_each(|item| through_json(item, is_patch)),
         Value::Mapping(mapping) => {
             for entry in mapping.iter_mut() {
+                if is_patch {
+                    entry.key = entry.old_key().into();
+                }
                 entry.key_quoted = true;
                 through_json(&mut entry.value, is_patch);
             }

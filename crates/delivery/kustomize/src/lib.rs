@@ -77,6 +77,23 @@ impl Documents {
         }
         text
     }
+
+    /// Each document as a file of its own, as `kustomize build -o DIRECTORY` writes them.
+    pub fn to_files(&self) -> Vec<(String, String)> {
+        let ids: Vec<_> = self.list.iter().map(|node| resource::Resource::new(node.clone()).id()).collect();
+        let namespaces: std::collections::BTreeSet<&str> =
+            ids.iter().filter(|id| !id.cluster_scoped).map(id::Id::effective_namespace).collect();
+        let file = |(id, node): (&id::Id, &Node)| {
+            let parts = [&id.gvk.group, &id.gvk.version, &id.gvk.kind];
+            let kind = parts.into_iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join("_");
+            let mut name = format!("{kind}_{}.yaml", id.name).to_lowercase();
+            if !id.cluster_scoped && namespaces.len() > 1 {
+                name = format!("{}_{name}", id.effective_namespace().to_lowercase());
+            }
+            (name, coracle_yaml::emit(&node.to_json()))
+        };
+        ids.iter().zip(&self.list).map(file).collect()
+    }
 }
 
 /// Builds the kustomization in the directory `path` of `files` (`.` or the empty path for its root).

@@ -146,7 +146,8 @@ impl<'a> Fields<'a> {
             .iter()
             .map(|entry| {
                 let value = self.text_of(&entry.value, &format!("{path}.{}", entry.key))?;
-                Ok((entry.key.to_string(), Located { value, mark: entry.value.mark }))
+                let key = if self.manner == Manner::Json { entry.old_key() } else { (&*entry.key).into() };
+                Ok((key.into_owned(), Located { value, mark: entry.value.mark }))
             })
             .collect()
     }

@@ -86,6 +86,21 @@ impl PartialEq for Entry {
 }
 
 impl Entry {
+    /// The key as a reader of YAML 1.1 gives it to JSON: a bare `n` is `false`, and `010` is `8`.
+    pub fn old_key(&self) -> std::borrow::Cow<'_, str> {
+        if self.key_quoted {
+            return (&*self.key).into();
+        }
+        let scalar = Scalar { text: self.key.clone(), style: Style::Plain, tag: None };
+        match scalar.resolve_old() {
+            Resolved::Bool(value) => value.to_string().into(),
+            Resolved::Int(value) => value.to_string().into(),
+            Resolved::UInt(value) => value.to_string().into(),
+            Resolved::Float(value) => crate::emit::go_float(value).into(),
+            _ => (&*self.key).into(),
+        }
+    }
+
     /// Whether the key is a number, a truth value or nothing instead of a string.
     pub fn key_is_bare(&self) -> bool {
         !self.key_quoted && resolve::plain_is_no_string(&self.key)

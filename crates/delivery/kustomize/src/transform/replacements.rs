@@ -165,7 +165,7 @@ fn copy(target: &Target, value: &Node, node: &mut Node) -> Result<(), String> {
             return Err(format!("there is no field {path:?}{hint}"));
         }
         for place in found {
-            set(at_mut(node, &place), value, &target.options)?;
+            set(at_mut(node, &place), value, &target.options, false)?;
         }
     }
     Ok(())
@@ -329,9 +329,9 @@ fn written(node: &Node) -> String {
     }
 }
 
-/// Sets a field: a scalar keeps its type, so what does not fit it is refused.
-fn set(field: &mut Node, value: &Node, options: &FieldOptions) -> Result<(), String> {
-    let mut new = if value.as_text().is_some() { value_or_raw(value) } else { String::new() };
+/// Sets a field: a scalar keeps its type, so what does not fit it is refused; within text it is written with a tag.
+fn set(field: &mut Node, value: &Node, options: &FieldOptions, in_text: bool) -> Result<(), String> {
+    let mut new = text(value).to_owned();
     if !options.delimiter.is_empty() {
         if field.as_text().is_none() {
             return Err("a delimiter splits text only, and the target is a mapping or a list".to_owned());
@@ -358,16 +358,19 @@ fn set(field: &mut Node, value: &Node, options: &FieldOptions) -> Result<(), Str
         (Resolved::Int(_) | Resolved::UInt(_), Resolved::Int(_) | Resolved::UInt(_)) => true,
         (old, new) => std::mem::discriminant(&old) == std::mem::discriminant(&new),
     };
-    if !fits {
+    if !fits && !in_text {
         return Err(format!("{new:?} does not fit where {} stands", field.describe()));
     }
-    let tag = if is_new { None } else { old.tag.clone() };
+    let tag = match old.resolve() {
+        _ if fits && is_new => None,
+        _ if fits => old.tag.clone(),
+        Resolved::Null => Some("null".into()),
+        Resolved::Bool(_) => Some("bool".into()),
+        Resolved::Float(_) => Some("float".into()),
+        _ => Some("int".into()),
+    };
     field.value = Value::Scalar(Scalar { tag, ..scalar });
     Ok(())
-}
-
-fn value_or_raw(value: &Node) -> String {
-    text(value).to_owned()
 }
 
 /// The text with one of its parts changed, or with one more in front or behind.
@@ -401,7 +404,7 @@ fn set_in_text(node: &mut Node, steps: &[String], value: &Node, options: &FieldO
         return Err("there is no such field in the text".to_owned());
     }
     for place in found {
-        set(at_mut(&mut tree, &place), value, options)?;
+        set(at_mut(&mut tree, &place), value, options, true)?;
     }
     let text = super::replacements_text::written(&tree, &old)?;
     if let Value::Scalar(scalar) = &mut field.value {

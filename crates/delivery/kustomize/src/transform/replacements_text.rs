@@ -96,6 +96,9 @@ fn write_scalar(scalar: &Scalar, indent: usize, out: &mut String) {
                 out.push_str(line);
             }
         }
+        Style::Plain if scalar.tag.as_deref().is_some_and(|tag| tag != "str") && is_string => {
+            out.push_str(&format!("!!{} {text}", scalar.tag.as_deref().unwrap_or_default()));
+        }
         Style::Plain if !is_string || is_plain(text) => out.push_str(text),
         _ => out.push_str(&quoted(text)),
     }
