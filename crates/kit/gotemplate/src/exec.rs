@@ -13,16 +13,35 @@ use crate::{
     value::{List, Object, Str, Value},
 };
 
+/// Go's words, which it says at a depth of its own.
+const TOO_DEEP: &str = "exceeded maximum template depth (100000)";
+
 /// A template that failed: Go's message, with its location and what was being evaluated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ExecError {
     message: String,
+    /// The function's error, when one failed.
+    cause: Option<Box<FunctionError>>,
 }
 
 impl ExecError {
     pub(crate) fn new(message: String) -> ExecError {
-        ExecError { message }
+        ExecError { message, cause: None }
+    }
+
+    /// This error's text and those of what caused it, the way `errors.Unwrap` meets them.
+    pub fn chain(&self) -> Vec<String> {
+        let mut texts = Vec::new();
+        let mut next = Some(self);
+        while let Some(error) = next.take() {
+            texts.push(error.message.clone());
+            if let Some(cause) = &error.cause {
+                texts.push(cause.to_string());
+                next = cause.cause();
+            }
+        }
+        texts
     }
 }
 
@@ -117,9 +136,13 @@ impl<'t, 'c, 'h> State<'t, 'c, 'h> {
 
     #[cold]
     fn error<T>(&self, message: impl fmt::Display) -> Exec<T> {
+        Err(ExecError::new(self.located(message)))
+    }
+
+    fn located(&self, message: impl fmt::Display) -> String {
         let location = self.template.location(self.at.position());
         let name = quote(self.template.name.as_bytes());
-        Err(ExecError::new(format!("template: {location}: executing {name} at <{}>: {message}", self.at)))
+        format!("template: {location}: executing {name} at <{}>: {message}", self.at)
     }
 
     fn step(&mut self) -> Exec<()> {
@@ -259,6 +282,7 @@ impl<'t, 'c, 'h> State<'t, 'c, 'h> {
         let mut ran = false;
         for (index, item) in items {
             ran = true;
+            self.step()?;
             self.set_range_variables(branch, index, &item)?;
             let flow = self.list(&item, &branch.body)?;
             self.variables.truncate(mark);
@@ -294,7 +318,7 @@ impl<'t, 'c, 'h> State<'t, 'c, 'h> {
             return self.error(format_args!("template {} not defined", quote(invocation.name.as_bytes())));
         };
         if self.context.stack.is_spent() {
-            return self.error("exceeded maximum template depth (100000)");
+            return self.error(TOO_DEEP);
         }
         let data = match &invocation.pipe {
             Some(pipe) => self.pipeline(dot, pipe)?,
@@ -315,7 +339,7 @@ impl<'t, 'c, 'h> State<'t, 'c, 'h> {
     fn pipeline(&mut self, dot: &Cell, pipe: &'t Pipe) -> Exec<Cell> {
         self.at = At::Pipe(pipe);
         if self.context.stack.is_spent() {
-            return self.error("templates and expressions are nested too deeply");
+            return self.error(TOO_DEEP);
         }
         let mut value: Option<Cell> = None;
         for command in &pipe.commands {
@@ -500,7 +524,8 @@ impl<'t> State<'t, '_, '_> {
             Ok(value) => Ok(Cell::boxed(value)),
             Err(error) => {
                 self.at = node;
-                self.error(format_args!("error calling {name}: {error}"))
+                let message = self.located(format_args!("error calling {name}: {error}"));
+                Err(ExecError { message, cause: Some(Box::new(error)) })
             }
         }
     }

@@ -4,7 +4,10 @@ mod context;
 
 use std::{any::Any, collections::HashMap};
 
-use crate::value::{DictType, ListType, Str, Value};
+use crate::{
+    exec::ExecError,
+    value::{DictType, ListType, Str, Value},
+};
 
 pub use context::{Context, TextError};
 
@@ -131,23 +134,40 @@ impl Functions {
 #[error("{message}")]
 pub struct FunctionError {
     message: String,
+    /// The template that failed, when the function ran one.
+    cause: Option<Box<ExecError>>,
 }
 
 impl FunctionError {
     pub fn new(message: impl Into<String>) -> FunctionError {
-        FunctionError { message: message.into() }
+        FunctionError { message: message.into(), cause: None }
+    }
+
+    /// A message that says more about a template's failure.
+    pub fn wrapping(message: impl Into<String>, cause: ExecError) -> FunctionError {
+        FunctionError { message: message.into(), cause: Some(Box::new(cause)) }
+    }
+
+    pub(crate) fn cause(&self) -> Option<&ExecError> {
+        self.cause.as_deref()
+    }
+}
+
+impl From<ExecError> for FunctionError {
+    fn from(error: ExecError) -> FunctionError {
+        FunctionError { message: error.to_string(), cause: Some(Box::new(error)) }
     }
 }
 
 impl From<String> for FunctionError {
     fn from(message: String) -> FunctionError {
-        FunctionError { message }
+        FunctionError::new(message)
     }
 }
 
 impl From<&str> for FunctionError {
     fn from(message: &str) -> FunctionError {
-        FunctionError { message: message.to_owned() }
+        FunctionError::new(message)
     }
 }
 
@@ -163,6 +183,11 @@ pub trait Host {
 
     /// Fills the buffer with random bytes.
     fn random(&mut self, buffer: &mut [u8]);
+
+    /// The object a cluster holds, by API version, kind, namespace and name; most hosts know no cluster.
+    fn lookup(&mut self, _question: [&str; 4]) -> Result<Value, String> {
+        Err("there is no cluster to look things up in".to_owned())
+    }
 
     /// The host itself, for functions that belong to it.
     fn as_any(&mut self) -> &mut dyn Any;

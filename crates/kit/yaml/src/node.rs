@@ -41,7 +41,7 @@ impl Scalar {
 
     /// The value this scalar stands for to a reader of YAML 1.1, as most Go programs read their own configuration.
     pub fn resolve_old(&self) -> Resolved {
-        resolve::old_scalar(self)
+        resolve::words_of_old(self)
     }
 }
 

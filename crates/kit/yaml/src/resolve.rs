@@ -29,15 +29,12 @@ pub(crate) fn scalar(scalar: &Scalar) -> Resolved {
     if scalar.style == Style::Plain { plain(&scalar.text) } else { Resolved::String }
 }
 
-/// The meaning of a scalar to readers of YAML 1.1, to whom `yes` and `off` are truth values.
-pub(crate) fn old_scalar(scalar: &Scalar) -> Resolved {
-    match (scalar.style, scalar.tag.as_deref(), &*scalar.text) {
-        (Style::Plain, None | Some("bool"), "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON") => {
-            Resolved::Bool(true)
-        }
-        (Style::Plain, None | Some("bool"), "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF") => {
-            Resolved::Bool(false)
-        }
+/// The value of a scalar to a reader of YAML 1.1, to whom `yes` and `off` are truth values.
+pub(crate) fn words_of_old(scalar: &Scalar) -> Resolved {
+    let is_bare = scalar.style == Style::Plain && scalar.tag.is_none();
+    match &*scalar.text {
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" if is_bare => Resolved::Bool(true),
+        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" if is_bare => Resolved::Bool(false),
         _ => self::scalar(scalar),
     }
 }

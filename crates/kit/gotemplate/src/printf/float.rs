@@ -2,7 +2,7 @@
 
 use super::Printer;
 use crate::{
-    number::{self, shortest, special},
+    number::{self, special},
     value::Value,
 };
 

@@ -46,5 +46,10 @@ pub trait Object: Any {
         None
     }
 
+    /// What `encoding/json` makes of it.
+    fn json(&self) -> Option<Value> {
+        self.underlying()
+    }
+
     fn as_any(&self) -> &dyn Any;
 }

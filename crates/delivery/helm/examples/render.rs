@@ -1,0 +1,68 @@
+//! The smallest program that renders a chart: `render CHART [VALUES-FILE]...`, `--helm3` for the older Helm's way.
+
+use std::path::Path;
+
+use coracle_helm::{
+    Capabilities, Flavour, KubeVersion, Lookup, NoCluster, Release, Request, Shown, Warnings, World, load,
+    on_deep_stack, template, values::options::Options,
+};
+
+struct Fixed(NoCluster);
+
+impl World for Fixed {
+    fn now(&mut self) -> (i64, u32) {
+        (1_700_000_000, 0)
+    }
+
+    fn random(&mut self, buffer: &mut [u8]) {
+        buffer.iter_mut().enumerate().for_each(|(index, byte)| *byte = index as u8);
+    }
+
+    fn lookup(&mut self) -> &mut dyn Lookup {
+        &mut self.0
+    }
+}
+
+fn main() -> std::process::ExitCode {
+    match on_deep_stack(render) {
+        Ok(text) => {
+            print!("{text}");
+            std::process::ExitCode::SUCCESS
+        }
+        Err(message) => {
+            eprintln!("Error: {message}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn render() -> Result<String, String> {
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let helm3 = arguments.iter().any(|argument| argument == "--helm3");
+    arguments.retain(|argument| argument != "--helm3");
+    let flavour = if helm3 { Flavour::Helm3 } else { Flavour::Helm4 };
+    let (chart, files) = arguments.split_first().ok_or("which chart?")?;
+    let mut options = Options::default();
+    for file in files {
+        let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+        options.files.push((file.clone(), text));
+    }
+    let mut warnings = Warnings::default();
+    let chart = load(Path::new(chart), &mut warnings).map_err(|error| error.to_string())?;
+    let mut capabilities = Capabilities::default_of(flavour);
+    capabilities.kube_version = KubeVersion::parse("1.37.0")?;
+    let request = Request {
+        release: Release {
+            name: "release-name".to_owned(),
+            namespace: "default".to_owned(),
+            is_upgrade: false,
+            revision: 1,
+        },
+        values: options.merge(&mut |_| Err("not here".to_owned())).map_err(|error| error.to_string())?,
+        capabilities,
+        flavour,
+        skip_schema: false,
+    };
+    let output = template(&chart, &request, &mut Fixed(NoCluster), &mut warnings).map_err(|error| error.to_string())?;
+    Ok(output.text(Shown::default()))
+}
