@@ -4,7 +4,9 @@
 pub mod case;
 pub mod documents;
 mod helm;
+mod kustomize;
 pub mod peer;
+mod process;
 pub mod report;
 
 use clap::Subcommand;
@@ -14,10 +16,13 @@ use clap::Subcommand;
 pub enum Compare {
     /// Every chart below a directory, with its defaults and each ci/*values.yaml (the real ones are named by HELM and HELM3)
     Helm(helm::Arguments),
+    /// Every kustomization below a directory (the real one is named by KUSTOMIZE)
+    Kustomize(kustomize::Kustomize),
 }
 
 pub fn run(compare: &Compare) -> anyhow::Result<()> {
     match compare {
         Compare::Helm(arguments) => helm::run(arguments),
+        Compare::Kustomize(kustomize) => kustomize::run(kustomize),
     }
 }
