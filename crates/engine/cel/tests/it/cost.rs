@@ -55,7 +55,7 @@ fn estimates_and_actual_costs() {
             self.name.matches("^a+$")  3..7  3
             self.list.all(x, x.startsWith("a"))  3..28  13
             self.list.exists(x, x == "a")  3..33  12
-            self.list.map(x, x + "!").size()  14..124  42
+            self.list.map(x, x + "!").size()  14..124  32
             self.open.all(o, has(o.a) && o.a.size() < 5)  3..8388603  3
             self.map.all(k, self.map[k] > 0)  3..27  11
             self.list.isSorted()  2..47  2
