@@ -22,8 +22,23 @@ const MOST_CHARACTERS: usize = 100_000;
 const DEEPEST: usize = 250;
 
 const RESERVED: [&str; 17] = [
-    "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package",
-    "namespace", "return", "var", "void", "while",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
 ];
 
 /// Reads an expression.
@@ -31,9 +46,7 @@ pub fn parse(text: &str) -> Result<Parsed, CompileError> {
     let fail = |issue| CompileError::new(text, vec![issue]);
     let characters = text.chars().count();
     if characters > MOST_CHARACTERS {
-        let message = format!(
-            "expression code point size exceeds limit: size: {characters}, limit {MOST_CHARACTERS}"
-        );
+        let message = format!("expression code point size exceeds limit: size: {characters}, limit {MOST_CHARACTERS}");
         return Err(fail(Issue { offset: 0, message }));
     }
     let tokens = lex::tokens(text).map_err(fail)?;
@@ -244,7 +257,9 @@ impl Parser<'_> {
             let Some(offset) = self.take(mark) else { continue };
             let mut count = 1;
             // A number's own sign belongs to the number.
-            if mark == "-" && matches!(self.peek(), Token::Literal(Literal::Int(_) | Literal::Double(_)) | Token::SmallestInt) {
+            if mark == "-"
+                && matches!(self.peek(), Token::Literal(Literal::Int(_) | Literal::Double(_)) | Token::SmallestInt)
+            {
                 let literal = match self.peek().clone() {
                     Token::Literal(Literal::Int(value)) => Literal::Int(-value),
                     Token::Literal(Literal::Double(value)) => Literal::Double(-value),
@@ -355,7 +370,10 @@ impl Parser<'_> {
             Token::Ident(_) => self.name(offset, ""),
             _ => {
                 let starts = |token: &Token| {
-                    matches!(token, Token::Ident(_) | Token::Literal(_) | Token::Mark("(" | "[" | "{" | "." | "-" | "!"))
+                    matches!(
+                        token,
+                        Token::Ident(_) | Token::Literal(_) | Token::Mark("(" | "[" | "{" | "." | "-" | "!")
+                    )
                 };
                 Err(self.unexpected(STARTS, starts))
             }

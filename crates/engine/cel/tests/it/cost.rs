@@ -70,7 +70,8 @@ fn estimates_and_actual_costs() {
 fn evaluation_ends_at_the_limit() {
     let environment = Environment::new();
     let list = "[0,1,2,3,4,5,6,7,8,9]";
-    let text = format!("{list}.all(a, {list}.all(b, {list}.all(c, {list}.all(d, {list}.all(e, a + b + c + d + e >= 0)))))");
+    let text =
+        format!("{list}.all(a, {list}.all(b, {list}.all(c, {list}.all(d, {list}.all(e, a + b + c + d + e >= 0)))))");
     let program = environment.compile(&text).unwrap();
     let evaluation = program.evaluate(&[], 10_000);
     assert_eq!(evaluation.outcome.unwrap_err().message, "operation cancelled: actual cost limit exceeded");
