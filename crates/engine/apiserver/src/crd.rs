@@ -16,6 +16,8 @@ use coracle_store::{Change, CommitError, Expect};
 use serde_json::Value;
 
 use crate::{object, server::Server};
+pub use names::set_condition;
+
 use known::{Definition, Known};
 
 /// Where the definitions lie.

@@ -12,6 +12,7 @@
 //! ```
 
 mod admission;
+mod aggregate;
 pub mod authn;
 pub mod authz;
 mod bootstrap;

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    aggregate::Known,
     discovery::etag,
     registry::Served,
     request::{Request, accept},
@@ -78,7 +79,10 @@ pub fn answer(server: &Server, request: &Request) -> Result<Answer, Failure> {
             conditional(request, &document, content_type)
         }
         "v3" => {
-            let document = server.openapi.get(served.generation, path, || index(&served).to_string().into_bytes())?;
+            let others = server.aggregate.known();
+            let kept_as = format!("v3 {}", others.generation);
+            let make = || index(&served, &others).to_string().into_bytes();
+            let document = server.openapi.get(served.generation, &kept_as, make)?;
             conditional(request, &document, "application/json")
         }
         _ => match path.strip_prefix("v3/").filter(|path| group_versions(&served).iter().any(|known| known == path)) {
@@ -111,13 +115,19 @@ fn group_document(server: &Server, served: &Served, path: &str) -> Result<Arc<Do
 
 /// The index names each document with a hash of what it depends on, so that clients know when theirs is stale. Documents
 /// themselves are made only when asked for.
-fn index(served: &Served) -> Value {
+fn index(served: &Served, others: &Known) -> Value {
     let mut paths = Map::new();
     for path in group_versions(served) {
         let here = served.all.iter().filter(|resource| path.ends_with(&resource.api_version));
         let custom = here.clone().any(|resource| !resource.kind.is_builtin());
         let generation = if custom { served.generation } else { 0 };
         let hash = etag(format!("{} {path} {generation} {}", crate::health::VERSION, here.count()).as_bytes());
+        let url = format!("/openapi/v3/{path}?hash={}", hash.trim_matches('"'));
+        paths.insert(path, json!({"serverRelativeURL": url}));
+    }
+    for foreign in others.all.iter().filter(|foreign| foreign.resources().is_some()) {
+        let path = format!("apis/{}/{}", foreign.group, foreign.version);
+        let hash = etag(format!("{path} {}", others.generation).as_bytes());
         let url = format!("/openapi/v3/{path}?hash={}", hash.trim_matches('"'));
         paths.insert(path, json!({"serverRelativeURL": url}));
     }

@@ -4,6 +4,7 @@ use std::{io, sync::Arc, task, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use coracle_certs::Identity;
 use futures::future::BoxFuture;
 use http::{Request, Response, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -17,6 +18,7 @@ use rustls::{
     ClientConfig, RootCertStore,
     crypto::CryptoProvider,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
+    sign::SingleCertAndKey,
 };
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -96,7 +98,7 @@ impl Remote {
             let port = service["port"].as_u64().unwrap_or(443);
             let port = u16::try_from(port).map_err(|_| wrong("the service's port is out of range"))?;
             let place = Place::Service { namespace: text("namespace"), name: text("name"), port };
-            return Self::new(reach, place, &text("path"), trust);
+            return Self::new(reach, place, &text("path"), trust, None);
         }
         let url = config["url"].as_str().ok_or_else(|| wrong("a URL or a service must be given"))?;
         let uri: Uri = url.parse().map_err(|_| wrong("the url is malformed"))?;
@@ -104,19 +106,25 @@ impl Remote {
             return Err(wrong("'https' is the only allowed URL scheme"));
         }
         let authority = uri.authority().ok_or_else(|| wrong("the url names no host"))?;
-        let client = client(reach, Place::Host, trust)?;
+        let client = client(reach, Place::Host, trust, None)?;
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         Ok(Self { base: format!("https://{authority}"), path, client })
     }
 
     /// A server behind a service.
-    pub fn new(reach: &Reach, place: Place, path: &str, trust: Trust) -> Result<Self, RemoteError> {
+    pub fn new(
+        reach: &Reach,
+        place: Place,
+        path: &str,
+        trust: Trust,
+        identity: Option<&Identity>,
+    ) -> Result<Self, RemoteError> {
         let base = match &place {
             Place::Service { namespace, name, port } => format!("https://{name}.{namespace}.svc:{port}"),
             Place::Host => return Err(RemoteError::Description("a host needs a url".into())),
         };
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        Ok(Self { base, path, client: client(reach, place, trust)? })
+        Ok(Self { base, path, client: client(reach, place, trust, identity)? })
     }
 
     /// Asks with a JSON document, and reads the answer's.
@@ -180,14 +188,15 @@ fn client(
     reach: &Reach,
     place: Place,
     trust: Trust,
+    identity: Option<&Identity>,
 ) -> Result<Client<HttpsConnector<Connector>, Full<Bytes>>, RemoteError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = HttpsConnectorBuilder::new();
     let builder = match trust {
-        Trust::Public => builder
+        Trust::Public if identity.is_none() => builder
             .with_provider_and_webpki_roots(provider)
             .map_err(|error| RemoteError::Description(error.to_string()))?,
-        trust => builder.with_tls_config(tls(provider, &trust)?),
+        trust => builder.with_tls_config(tls(provider, &trust, identity)?),
     };
     let connector = Connector { reach: reach.clone(), place };
     let https = builder.https_only().enable_http1().wrap_connector(connector);
@@ -196,26 +205,37 @@ fn client(
     Ok(client.build(https))
 }
 
-fn tls(provider: Arc<CryptoProvider>, trust: &Trust) -> Result<ClientConfig, RemoteError> {
+fn tls(provider: Arc<CryptoProvider>, trust: &Trust, identity: Option<&Identity>) -> Result<ClientConfig, RemoteError> {
     let wrong = |error: rustls::Error| RemoteError::Description(error.to_string());
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
     let builder = builder.map_err(wrong)?;
-    let Trust::Authorities(pem) = trust else {
-        let verifier = Arc::new(anyone::Anyone(provider));
-        return Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth());
+    let builder = match trust {
+        Trust::Authorities(pem) => builder.with_root_certificates(roots(pem)?),
+        // Nobody on the public web is to hear who this server's users are: without an authority there is no trust.
+        Trust::Public => builder.with_root_certificates(RootCertStore::empty()),
+        Trust::Anyone => {
+            let verifier = Arc::new(anyone::Anyone(provider));
+            builder.dangerous().with_custom_certificate_verifier(verifier)
+        }
     };
+    let Some(identity) = identity else { return Ok(builder.with_no_client_auth()) };
+    let key = identity.certified_key().map_err(|error| RemoteError::Description(error.to_string()))?;
+    Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key))))
+}
+
+fn roots(pem: &[u8]) -> Result<RootCertStore, RemoteError> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|_| RemoteError::Description("the caBundle is malformed".into()))?;
-        roots.add(certificate).map_err(wrong)?;
+        roots.add(certificate).map_err(|error| RemoteError::Description(error.to_string()))?;
     }
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    Ok(roots)
 }
 
 /// TLS to whoever is at the other end: what runs in a pod has a certificate that nobody here knows.
 pub async fn tls_to_anyone(stream: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = tls(provider, &Trust::Anyone).map_err(io::Error::other)?;
+    let config = tls(provider, &Trust::Anyone, None).map_err(io::Error::other)?;
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::{self, Admission, webhook::Webhooks},
+    aggregate::{Aggregate, FrontProxy},
     authn::{
         Authenticator, StaticTokens,
         service_account::{BoundObjects, KeyError, ServiceAccountTokens, Signer},
@@ -90,6 +91,10 @@ pub struct Inner {
     pub metrics: Metrics,
     /// Events encoded a moment ago.
     pub frames: Frames,
+    /// Versions that others answer for.
+    pub aggregate: Aggregate,
+    /// How they know this server.
+    pub front_proxy: FrontProxy,
     /// Discovery documents.
     pub discovery: discovery::Cache,
     /// OpenAPI documents.
@@ -122,6 +127,9 @@ pub enum StartError {
     /// The signing key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The certificate that other API servers know this one by.
+    #[error("cannot make the front proxy's certificate: {0}")]
+    FrontProxy(#[from] coracle_certs::Error),
     /// What every cluster has could not be written.
     #[error("cannot write the objects every cluster has: {0}")]
     Bootstrap(Failure),
@@ -140,6 +148,7 @@ impl Server {
                 services.adopt(&service);
             }
         }
+        let front_proxy = FrontProxy::new(&*options.clock)?;
         let reach = Reach::new(store.clone(), options.dialer);
         let server = Self(Arc::new(Inner {
             store,
@@ -156,6 +165,8 @@ impl Server {
             quota_turn: Arc::default(),
             metrics: Metrics::default(),
             frames: Frames::default(),
+            aggregate: Aggregate::default(),
+            front_proxy,
             discovery: discovery::Cache::default(),
             openapi: openapi::Cache::default(),
             shutdown: CancellationToken::new(),
@@ -168,6 +179,7 @@ impl Server {
         crate::bootstrap::ensure(&server).await.map_err(StartError::Bootstrap)?;
         crate::crd::start(&server).await;
         crate::expiry::start(&server);
+        crate::aggregate::start(&server);
         admission::quota::status::start(&server);
         admission::policy::start(&server);
         Ok(server)

@@ -6,7 +6,7 @@ pub mod connect;
 mod eviction;
 mod graft;
 mod proxy;
-mod relay;
+pub mod relay;
 mod scale;
 mod token;
 

@@ -20,7 +20,6 @@ use serde_json::{Value, json};
 use super::{Call, all_served_bytes, all_served_values};
 use crate::{
     object::{key_name, key_namespace},
-    registry::Resource,
     request::{
         accept::{Format, PROTOBUF, Shape},
         query::{ListOptions, VersionMatch},
@@ -216,8 +215,17 @@ async fn at_version(server: &Server, scope: &str, options: &ListOptions) -> Resu
 async fn answer(call: &Call<'_>, page: Page) -> Result<Answer, Failure> {
     let request = call.request;
     let metadata = list_metadata(&page);
-    if request.accept.shape == Shape::Whole && request.accept.format == Format::Json && !request.accept.pretty {
-        let body = Joined::new(call.resource, &metadata, all_served_bytes(call.resource, &page.records).await?);
+    let joins = request.accept.format == Format::Json && !request.accept.pretty;
+    if joins && request.accept.shape != Shape::Table {
+        let mut parts = all_served_bytes(call.resource, &page.records).await?;
+        let mut of = (call.resource.kind.list_kind.as_ref(), call.resource.api_version.as_str());
+        if request.accept.shape == Shape::Partial {
+            of = ("PartialObjectMetadataList", show::version(request));
+            for part in &mut parts {
+                *part = show::partial_json(request, part)?;
+            }
+        }
+        let body = Joined::new(of, &metadata, parts);
         let length = body.remaining_bytes;
         let mut answer = response::with_body(
             StatusCode::OK,
@@ -281,11 +289,11 @@ const PIECE_BYTES: usize = 64 * 1024;
 const END: &[u8] = b"]}\n";
 
 impl Joined {
-    fn new(resource: &Resource, metadata: &Value, parts: Vec<Bytes>) -> Self {
+    fn new((kind, api_version): (&str, &str), metadata: &Value, parts: Vec<Bytes>) -> Self {
         let head = format!(
             "{{\"kind\":{},\"apiVersion\":{},\"metadata\":{metadata},\"items\":[",
-            json!(resource.kind.list_kind),
-            json!(resource.api_version)
+            json!(kind),
+            json!(api_version)
         );
         let items: usize = parts.iter().map(Bytes::len).sum();
         let total = head.len() + items + parts.len().saturating_sub(1) + END.len();

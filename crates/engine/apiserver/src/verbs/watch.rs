@@ -258,7 +258,9 @@ impl Watching {
         match (self.request.accept.shape, self.request.accept.format) {
             (Shape::Whole, Format::Protobuf) => in_protobuf(&json),
             (Shape::Whole, _) => Ok(json),
-            _ => self.shown(serde_json::from_slice(&json).map_err(Failure::internal)?),
+            (Shape::Partial, Format::Protobuf) => in_protobuf(&show::partial_json(&self.request, &json)?),
+            (Shape::Partial, _) => show::partial_json(&self.request, &json),
+            (Shape::Table, _) => self.shown(serde_json::from_slice(&json).map_err(Failure::internal)?),
         }
     }
 

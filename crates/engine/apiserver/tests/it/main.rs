@@ -7,6 +7,7 @@ mod connections;
 mod definitions;
 mod kubectl;
 mod objects;
+mod quotas;
 mod policies;
 mod races;
 mod support;

@@ -126,3 +126,61 @@ async fn webhooks_convert_custom_resources() {
     let (_, _, event) = ask(&server, "GET", &watch, Value::Null).await;
     assert_eq!((&event["type"], &event["object"]["spec"]), (&json!("ADDED"), &json!({"address": "k:2"})));
 }
+
+/// Connects to loopback whatever the address of the pod network.
+struct ToLoopback;
+
+impl coracle_apiserver::Dialer for ToLoopback {
+    fn dial(
+        &self,
+        address: std::net::SocketAddr,
+    ) -> futures::future::BoxFuture<'_, std::io::Result<tokio::net::TcpStream>> {
+        Box::pin(tokio::net::TcpStream::connect(("127.0.0.1", address.port())))
+    }
+}
+
+#[tokio::test]
+async fn another_server_answers_for_a_version() {
+    let options =
+        coracle_apiserver::Options { dialer: Some(std::sync::Arc::new(ToLoopback)), ..crate::support::options() };
+    let server = Server::start(coracle_store::Store::in_memory(), options).await.unwrap();
+    let other = hook_server(|path, _| match path {
+        "/apis/metrics.example.org/v1" => json!({"kind": "APIResourceList", "resources": [
+            {"name": "figures", "singularName": "figure", "namespaced": true, "kind": "Figure", "verbs": ["get", "list"]},
+        ]}),
+        path => json!({"kind": "Figure", "apiVersion": "metrics.example.org/v1", "metadata": {"name": path}}),
+    })
+    .await;
+    let port: u16 = other.url.rsplit(':').next().unwrap().parse().unwrap();
+    let service = json!({"metadata": {"name": "hook"}, "spec": {"ports": [{"port": 443, "targetPort": port}]}});
+    assert_eq!(ask(&server, "POST", "/api/v1/namespaces/default/services", service).await.0, 201);
+    let slice = json!({
+        "metadata": {"name": "hook", "labels": {"kubernetes.io/service-name": "hook"}}, "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.42.0.9"], "conditions": {"ready": true}}], "ports": [{"name": "", "port": port}],
+    });
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+    let (status, _, made) = ask(&server, "POST", slices, slice).await;
+    assert_eq!(status, 201, "{made}");
+    let api_service = json!({"metadata": {"name": "v1.metrics.example.org"}, "spec": {
+        "group": "metrics.example.org", "version": "v1", "groupPriorityMinimum": 100, "versionPriority": 100,
+        "service": {"namespace": "default", "name": "hook"}, "caBundle": other.ca_bundle,
+    }});
+    let api_services = "/apis/apiregistration.k8s.io/v1/apiservices";
+    let (status, _, made) = ask(&server, "POST", api_services, api_service).await;
+    assert_eq!(status, 201, "{made}");
+    let path = format!("{api_services}/v1.metrics.example.org");
+    let begun = Instant::now();
+    loop {
+        let (_, _, seen) = ask(&server, "GET", &path, Value::Null).await;
+        if seen["status"]["conditions"][0]["status"] == "True" {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "{seen}");
+        tokio::task::yield_now().await;
+    }
+    let (_, _, groups) = ask(&server, "GET", "/apis", Value::Null).await;
+    assert!(groups.to_string().contains("metrics.example.org/v1"), "{groups}");
+    let figure = "/apis/metrics.example.org/v1/namespaces/default/figures/f";
+    let (status, _, seen) = ask(&server, "GET", figure, Value::Null).await;
+    assert_eq!((status, &seen["metadata"]["name"]), (200, &json!(figure)), "{seen}");
+}
