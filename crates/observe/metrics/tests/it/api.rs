@@ -110,7 +110,7 @@ fn path(request: &str) -> String {
         let seconds: i64 = part[..digits].parse().unwrap();
         write!(path, "{}{}", START_MS / 1000 + seconds, &part[digits..]).unwrap();
     }
-    path.replace(' ', "%20").replace('"', "%22").replace('{', "%7B").replace('}', "%7D")
+    path.replace(' ', "%20").replace('"', "%22").replace('{', "%7B").replace('}', "%7D").replace('>', "%3E")
 }
 
 pub async fn get(router: &Router, path: &str) -> (u16, String) {

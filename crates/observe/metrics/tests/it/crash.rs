@@ -8,7 +8,7 @@ use coracle_metrics::{Options, Store};
 
 use crate::{START_MS, all, clock, options, samples, try_append};
 
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 40;
 const LIVES: usize = 6;
 
 struct Random(u64);

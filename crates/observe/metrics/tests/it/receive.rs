@@ -180,7 +180,7 @@ async fn remote_read_gives_samples() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]
     fn any_body_is_taken_in_or_refused(noise in prop::collection::vec(any::<u8>(), 0..60), at in any::<prop::sample::Index>()) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
