@@ -37,6 +37,9 @@ impl DataDir {
     pub fn metrics(&self) -> PathBuf {
         self.0.join("metrics")
     }
+    pub fn logs_store(&self) -> PathBuf {
+        self.0.join("logs-store")
+    }
     pub fn git(&self) -> PathBuf {
         self.0.join("git")
     }

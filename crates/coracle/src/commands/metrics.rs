@@ -36,9 +36,9 @@ pub fn time_ms(text: &str, now_ms: i64) -> anyhow::Result<i64> {
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Ok(time.as_millisecond());
     }
-    number::parse_duration_ms(text)
-        .map(|ago_ms| now_ms - ago_ms)
-        .map_err(|_| anyhow::anyhow!("{text} is no time: write seconds since 1970, 2026-01-31T12:00:00Z, or 1h for an hour ago"))
+    number::parse_duration_ms(text).map(|ago_ms| now_ms - ago_ms).map_err(|_| {
+        anyhow::anyhow!("{text} is no time: write seconds since 1970, 2026-01-31T12:00:00Z, or 1h for an hour ago")
+    })
 }
 
 fn open(dir: &DataDir, options: Options) -> anyhow::Result<Store> {

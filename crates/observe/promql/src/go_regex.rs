@@ -3,7 +3,8 @@
 
 use std::iter::Peekable;
 
-use regex::{Regex, RegexBuilder};
+pub use regex::Regex;
+use regex::RegexBuilder;
 
 /// How large a compiled expression may become.
 const SIZE_LIMIT_BYTES: usize = 10 << 20;
@@ -35,6 +36,43 @@ fn compile(translated: &str, source: &str) -> Result<Regex, Error> {
 fn last_line(message: &str, source: &str) -> String {
     let reason = message.lines().last().unwrap_or(message).trim_start_matches("error: ");
     format!("{reason}: `{source}`")
+}
+
+/// Go's way of putting captures into a template: `$1`, `$name`, `${1}text`, `$$`. A name is as long as it can be.
+pub fn expand(template: &str, captures: &regex::Captures<'_>) -> String {
+    let mut out = String::new();
+    let mut rest = template;
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+            continue;
+        }
+        let braced = rest.starts_with('{');
+        let begin = &rest[usize::from(braced)..];
+        let length = begin.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(begin.len());
+        let name = &begin[..length];
+        let after = &begin[length..];
+        if name.is_empty() || (braced && !after.starts_with('}')) {
+            out.push('$');
+            continue;
+        }
+        rest = if braced { &after[1..] } else { after };
+        let found = match name.parse::<usize>() {
+            Ok(index) => captures.get(index),
+            Err(_) => captures.name(name),
+        };
+        out.push_str(found.map_or("", |found| found.as_str()));
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Every match replaced by the template's expansion.
+pub fn replace_all(regex: &Regex, template: &str, text: &str) -> String {
+    regex.replace_all(text, |captures: &regex::Captures<'_>| expand(template, captures)).into_owned()
 }
 
 /// The mistakes people make most, in Go's words.
@@ -167,16 +205,14 @@ fn escape(chars: &mut Peekable<std::str::Chars<'_>>, out: &mut String) {
             }
             out.push_str(&format!("\\x{{{value:x}}}"));
         }
-        Some(c @ ('d' | 'D' | 'w' | 'W' | 's' | 'S' | 'b' | 'B')) => {
-            // Go's are ASCII only.
-            out.push_str(
-                &format!("(?-u:\\{c})")
-                    .replace("(?-u:\\D)", "[^0-9]")
-                    .replace("(?-u:\\W)", "[^0-9A-Za-z_]")
-                    .replace("(?-u:\\S)", "[^\\t\\n\\x0c\\r ]")
-                    .replace("(?-u:\\s)", "[\\t\\n\\x0c\\r ]"),
-            );
-        }
+        // Go's classes are ASCII only.
+        Some('d') => out.push_str("[0-9]"),
+        Some('D') => out.push_str("[^0-9]"),
+        Some('w') => out.push_str("[0-9A-Za-z_]"),
+        Some('W') => out.push_str("[^0-9A-Za-z_]"),
+        Some('s') => out.push_str("[\\t\\n\\x0c\\r ]"),
+        Some('S') => out.push_str("[^\\t\\n\\x0c\\r ]"),
+        Some('b') => out.push_str("(?-u:\\b)"),
         Some(c @ ('p' | 'P' | 'x')) => {
             out.push('\\');
             out.push(c);

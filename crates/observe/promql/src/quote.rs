@@ -52,8 +52,31 @@ pub fn quote_char(c: char) -> String {
     }
 }
 
-/// What a literal in single, double or back quotes says; nothing when it is not one.
+/// As [`quote`], for bytes that may be no text: those are written as `\xff`.
+pub fn quote_bytes(bytes: &[u8]) -> String {
+    let mut out = String::from("\"");
+    for chunk in bytes.utf8_chunks() {
+        let quoted = quote(chunk.valid());
+        out.push_str(&quoted[1..quoted.len() - 1]);
+        for byte in chunk.invalid() {
+            write!(out, "\\x{byte:02x}").expect("writing to a string cannot fail");
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// What a literal in single, double or back quotes says; nothing when it is not one. Escaped bytes that are no UTF-8
+/// are replaced.
 pub fn unquote(literal: &str) -> Option<String> {
+    unquote_bytes(literal).map(|bytes| match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    })
+}
+
+/// As [`unquote`], byte by byte.
+pub fn unquote_bytes(literal: &str) -> Option<Vec<u8>> {
     let mut chars = literal.chars();
     let (open, close) = (chars.next()?, chars.next_back()?);
     let inner = chars.as_str();
@@ -61,7 +84,7 @@ pub fn unquote(literal: &str) -> Option<String> {
         return None;
     }
     if open == '`' {
-        return (!inner.contains('`')).then(|| inner.to_owned());
+        return (!inner.contains('`')).then(|| inner.as_bytes().to_vec());
     }
     if inner.contains('\n') {
         return None;
@@ -75,8 +98,7 @@ pub fn unquote(literal: &str) -> Option<String> {
             c => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
-    // Bytes written as escapes may be no UTF-8.
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    Some(bytes)
 }
 
 fn unescape(chars: &mut std::str::Chars<'_>, quote: char, bytes: &mut Vec<u8>) -> Option<()> {

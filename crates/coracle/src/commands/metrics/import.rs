@@ -7,7 +7,10 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use coracle_metrics::{Options, Store, Value, openmetrics::{Line, read_line}};
+use coracle_metrics::{
+    Options, Store, Value,
+    openmetrics::{Line, read_line},
+};
 use coracle_promql::Labels;
 
 use crate::{cli::MetricsImport, paths::DataDir};

@@ -33,7 +33,8 @@ pub fn run(dir: &DataDir, serve: &MetricsServe) -> anyhow::Result<()> {
     let router = http::router(store.clone(), super::engine(serve.experimental), settings);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("an async runtime")?;
     runtime.block_on(async {
-        let listener = TcpListener::bind(serve.listen).await.with_context(|| format!("listening on {}", serve.listen))?;
+        let listener =
+            TcpListener::bind(serve.listen).await.with_context(|| format!("listening on {}", serve.listen))?;
         println!("metrics in {} at http://{}", store.place(), listener.local_addr()?);
         coracle_tasks::spawn("metrics-store", store.clone().run());
         axum::serve(listener, router).with_graceful_shutdown(stopped()).await.context("serving")

@@ -1,17 +1,12 @@
 //! `coracle query promql`: an expression's value, from a server or from a data directory, for people or programs.
 
-mod plot;
-
 use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
-use axum::body::Body;
-use http::{Request, header};
-use http_body_util::BodyExt;
 use serde::Deserialize;
 use serde_json::Value;
-use tower::ServiceExt;
 
+use super::{ask, plot};
 use crate::{
     cli::QueryPromql,
     commands::{block_on, metrics},
@@ -26,7 +21,7 @@ const POINTS: i64 = 250;
 pub fn run(dir: &DataDir, query: &QueryPromql) -> anyhow::Result<()> {
     let (path, form) = request(query)?;
     let body = match &query.url {
-        Some(url) => block_on(ask_server(url, path, form))?,
+        Some(url) => block_on(ask::ask_server(url, path, form))?.1,
         None => block_on(ask_directory(dir, path, form))?,
     };
     let answer: Answer = serde_json::from_slice(&body)
@@ -57,40 +52,18 @@ fn request(query: &QueryPromql) -> anyhow::Result<(&'static str, String)> {
         let time_ms = query.time.as_deref().map_or(Ok(now_ms), |time| metrics::time_ms(time, now_ms))?;
         pairs.push(("time", seconds(time_ms)));
     }
-    let form: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect();
-    Ok((if is_range { "/api/v1/query_range" } else { "/api/v1/query" }, form.join("&")))
+    Ok((if is_range { "/api/v1/query_range" } else { "/api/v1/query" }, ask::form(&pairs)))
 }
 
 fn seconds(ms: i64) -> String {
     (ms as f64 / 1000.0).to_string()
 }
 
-fn escape(text: &str) -> String {
-    let escaped = text.bytes().map(|byte| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
-        other => format!("%{other:02X}"),
-    });
-    escaped.collect()
-}
-
-fn form_request(uri: String, form: String) -> anyhow::Result<Request<Body>> {
-    let request = Request::post(uri).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
-    Ok(request.body(Body::from(form))?)
-}
-
 async fn ask_directory(dir: &DataDir, path: &str, form: String) -> anyhow::Result<Vec<u8>> {
     let store = metrics::open_existing(dir)?;
-    let router = coracle_metrics::http::router(store, metrics::engine(true), coracle_metrics::http::Settings::default());
-    let response = router.oneshot(form_request(path.to_owned(), form)?).await?;
-    Ok(response.into_body().collect().await?.to_bytes().to_vec())
-}
-
-async fn ask_server(url: &str, path: &str, form: String) -> anyhow::Result<Vec<u8>> {
-    let connector = hyper_util::client::legacy::connect::HttpConnector::new();
-    let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build(connector);
-    let uri = format!("{}{path}", url.trim_end_matches('/'));
-    let response = client.request(form_request(uri.clone(), form)?).await.with_context(|| format!("asking {uri}"))?;
-    Ok(response.into_body().collect().await?.to_bytes().to_vec())
+    let router =
+        coracle_metrics::http::router(store, metrics::engine(true), coracle_metrics::http::Settings::default());
+    Ok(ask::ask_router(router, path, form).await?.1)
 }
 
 #[derive(Deserialize)]

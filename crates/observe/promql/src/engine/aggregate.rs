@@ -7,7 +7,7 @@ use super::{
     annotations::AGGREGATION,
     context::{Context, Frame},
     eval::{self, Evaluated, Outer, collect},
-    instant::text,
+    instant::label_name,
     over_time::{HistogramSum, Mean},
     quantile, select,
     series::{Cell, Series, is_present},
@@ -17,7 +17,6 @@ use crate::{
     labels::{Labels, METRIC_NAME},
     number::plain_float,
     parser::ast::{Aggregate, Aggregator, Span},
-    quote::quote,
 };
 
 /// The labels of the group that a series belongs to.
@@ -111,10 +110,8 @@ impl Job<'_> {
     fn check_quantile(&self, param: Option<&Series>) {
         let Some((param, expr)) = param.zip(self.node.param.as_ref()) else { return };
         let (least, most) = aggregate_k::extremes(param);
-        for q in [if param.floats.iter().any(|q| q.is_nan()) { f64::NAN } else { 0.0 }, most, least] {
-            if !(0.0..=1.0).contains(&q) {
-                self.context.annotate(Annotation::InvalidQuantile(q), expr.span());
-            }
+        for q in [most, least].into_iter().filter(|q| !(0.0..=1.0).contains(q)) {
+            self.context.annotate(Annotation::InvalidQuantile(q), expr.span());
         }
     }
 
@@ -267,10 +264,9 @@ impl Job<'_> {
 
 /// As many series as there are values; the value goes into a label.
 fn count_values(context: &Context<'_>, node: &Aggregate, frame: Frame, outer: Outer) -> Evaluated {
-    let label = node.param.as_ref().and_then(text).unwrap_or_default();
-    if label.is_empty() {
-        return Err(QueryError::Execution(format!("invalid label name {}", quote(label))));
-    }
+    let label = node.param.as_ref().map(label_name).transpose();
+    let label =
+        label.map_err(|written| QueryError::Execution(format!("invalid label name {written}")))?.unwrap_or_default();
     let mut node = node.clone();
     if !node.without {
         node.grouping.push(label.to_owned());

@@ -5,6 +5,7 @@ use super::{
     aggregate::groups,
     context::{Context, Frame},
     eval::Evaluated,
+    prepare::{go_max, go_min},
     series::{Cell, Series, is_present},
 };
 use crate::{
@@ -13,10 +14,10 @@ use crate::{
     parser::ast::{Aggregate, Aggregator},
 };
 
-/// The least and the greatest value of a parameter over all steps.
+/// The least and the greatest value of a parameter over all steps; NaN if any is.
 pub(super) fn extremes(param: &Series) -> (f64, f64) {
     let values = param.floats.iter().filter(|value| is_present(**value));
-    values.fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(*value), most.max(*value)))
+    values.fold((f64::MAX, f64::MIN), |(least, most), value| (go_min(least, *value), go_max(most, *value)))
 }
 
 pub(super) fn eval(

@@ -480,6 +480,14 @@ pub(super) fn text(expr: &Expr) -> Option<&str> {
     }
 }
 
+/// An argument that is a label's name: UTF-8, and not empty. Else what was written comes back.
+pub(super) fn label_name(expr: &Expr) -> Result<&str, String> {
+    match expr.unwrapped() {
+        Expr::String(text) if text.invalid_utf8.is_none() && !text.value.is_empty() => Ok(&text.value),
+        other => Err(other.to_string()),
+    }
+}
+
 /// A float as label values have it: always with a point or an exponent.
 fn open_metrics_float(value: f64) -> String {
     let text = short_float(value);

@@ -164,11 +164,8 @@ impl Join<'_> {
     }
 
     fn steps(&mut self, many: &[Series], one: &[Series], signatures: &Signatures) -> Result<(), QueryError> {
-        // Fill values belong to sides of the query, not to "many" and "one".
-        let (fill_many, fill_one) = match self.matching.cardinality {
-            Cardinality::OneToMany => (self.matching.fill_right, self.matching.fill_left),
-            _ => (self.matching.fill_left, self.matching.fill_right),
-        };
+        // `fill_left` is for the "many" side here, even where `group_right` has swapped the sides.
+        let (fill_many, fill_one) = (self.matching.fill_left, self.matching.fill_right);
         let one_to_one = self.matching.cardinality == Cardinality::OneToOne;
         for step in 0..self.frame.steps {
             self.context.check("expression evaluation")?;
@@ -192,7 +189,7 @@ impl Join<'_> {
                 let Some(cell) = series.get(step) else { continue };
                 let (labels, other) = match (partners[*number], fill_one) {
                     (Some(at), _) => (one[at].labels.clone(), one[at].get(step).unwrap_or(Cell::Float(f64::NAN))),
-                    (None, Some(fill)) => (signature_shown(&series.labels, self.matching), Cell::Float(fill)),
+                    (None, Some(fill)) => (signature(&series.labels, self.matching), Cell::Float(fill)),
                     (None, None) => continue,
                 };
                 let result = self.combine(step, (&series.labels, cell), (&labels, other), &mut None)?;
@@ -202,7 +199,7 @@ impl Join<'_> {
             for (series, number) in one.iter().zip(&signatures.right) {
                 let Some(cell) = series.get(step) else { continue };
                 if matched[*number].is_empty() {
-                    let labels = signature_shown(&series.labels, self.matching);
+                    let labels = signature(&series.labels, self.matching);
                     let result = self.combine(step, (&labels, Cell::Float(fill)), (&series.labels, cell), &mut None)?;
                     self.note(&mut matched[*number], result, one_to_one)?;
                 }
@@ -227,7 +224,7 @@ impl Join<'_> {
 
     fn duplicate(&self, series: &Series, other: &Series) -> QueryError {
         let side = if self.matching.cardinality == Cardinality::OneToMany { "left" } else { "right" };
-        let group = signature_shown(&series.labels, self.matching);
+        let group = signature(&series.labels, self.matching);
         QueryError::Execution(format!(
             "found duplicate series for the match group {group} on the {side} hand-side of the operation: [{}, {}];many-to-many \
              matching not allowed: matching labels must be unique on one side",
@@ -286,9 +283,4 @@ impl Join<'_> {
         }
         builder.build()
     }
-}
-
-/// The labels of the match group, as errors and filled-in samples have them.
-fn signature_shown(labels: &Labels, matching: &VectorMatching) -> Labels {
-    signature(labels, matching)
 }

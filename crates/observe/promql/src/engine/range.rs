@@ -14,7 +14,7 @@ use super::{
 use crate::{
     labels::{Labels, LabelsBuilder, METRIC_NAME, METRIC_TYPE},
     matcher::{MatchOp, Matcher},
-    parser::ast::{Call, Expr, MatrixSelector, Span, VectorSelector},
+    parser::ast::{Call, Expr, MatrixSelector, VectorSelector},
     storage::Columns,
 };
 
@@ -67,7 +67,6 @@ struct Job<'a> {
     range_ms: i64,
     anchored: bool,
     smoothed: bool,
-    arg_span: Span,
     scalars: Vec<Series>,
 }
 
@@ -86,7 +85,6 @@ pub(super) fn eval(context: &Context<'_>, call: &Call, frame: Frame, outer: Oute
         range_ms: 0,
         anchored: false,
         smoothed: false,
-        arg_span: range.span(),
         scalars: Vec::new(),
     };
     let all = match range.unwrapped() {
@@ -210,7 +208,6 @@ impl Job<'_> {
         let around = Around {
             context: self.context,
             labels,
-            span: self.arg_span,
             first_span: args[0].span(),
             all_spans: args[0].span().to(args[args.len() - 1].span()),
             range_ms: self.range_ms,

@@ -113,7 +113,10 @@ pub(super) fn instant(
             without_stale_markers(&mut columns);
             extended::smooth(context, selector, &columns, frame, &mut series);
         } else {
-            look_back(&columns, frame, shift, lookback_ms, wanted.without_buckets, &mut series);
+            if wanted.without_buckets {
+                strip_buckets(&mut columns);
+            }
+            look_back(&columns, frame, shift, lookback_ms, &mut series);
         }
         if series.len() > 0 {
             context.hold(series.sample_count())?;
@@ -167,24 +170,13 @@ impl<'a> Lookup<'a> {
     }
 }
 
-fn look_back(
-    columns: &Columns,
-    frame: Frame,
-    shift: Shift,
-    lookback_ms: i64,
-    without_buckets: bool,
-    series: &mut Series,
-) {
+fn look_back(columns: &Columns, frame: Frame, shift: Shift, lookback_ms: i64, series: &mut Series) {
     let mut lookup = Lookup::new(columns, lookback_ms);
     for step in 0..frame.steps {
         match lookup.find(shift.reference(frame.time_ms(step))) {
             None => {}
             Some(Found::Float(at)) => series.push_float(step, columns.floats.values[at]),
-            Some(Found::Histogram(at)) => {
-                let histogram = &columns.histograms.values[at];
-                let value = if without_buckets { Arc::new(bare(histogram)) } else { histogram.clone() };
-                series.push_histogram(step, value);
-            }
+            Some(Found::Histogram(at)) => series.push_histogram(step, columns.histograms.values[at].clone()),
         }
     }
 }

@@ -34,8 +34,6 @@ fn keep<V>(values: &mut Vec<V>, kept: &[bool]) {
 pub(super) struct Around<'a> {
     pub context: &'a Context<'a>,
     pub labels: &'a Labels,
-    /// Of the argument that is the range.
-    pub span: Span,
     /// Of the call's first argument.
     pub first_span: Span,
     /// Of all arguments together.

@@ -274,6 +274,8 @@ pub struct Number {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Text {
     pub value: String,
+    /// What was written, when that is no UTF-8; `value` has replacement characters then.
+    pub invalid_utf8: Option<Vec<u8>>,
     pub span: Span,
 }
 

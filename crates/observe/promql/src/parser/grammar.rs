@@ -14,11 +14,13 @@ use super::{
 use crate::{
     functions::Function,
     number::{parse_duration_ms, parse_number},
-    quote::{quote, unquote},
+    quote::{quote, unquote, unquote_bytes},
 };
 
-/// How deeply expressions may be nested, chains of operators included: evaluation recurses as deeply.
-pub const MAX_DEPTH: usize = 500;
+/// How high the tree of an expression may grow, by chains of operators too: evaluation recurses as deeply.
+const MAX_HEIGHT: usize = 250;
+/// How deeply parentheses, calls and signs may be nested: the parser recurses, with larger frames.
+const MAX_NESTING: usize = 100;
 
 /// Nothing more can be read; why stands in the parser's errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,14 +41,25 @@ pub(super) struct Parser<'a> {
     pub(super) options: Options,
     context: Vec<Context>,
     errors: Vec<ParseError>,
-    depth: usize,
+    height: usize,
+    nesting: usize,
 }
 
 impl<'a> Parser<'a> {
     pub(super) fn new(query: &'a str, options: Options, series: bool) -> Self {
         let mut lexer = Lexer::new(query, series);
         let token = lexer.next();
-        Self { query, lexer, token, last_end: 0, options, context: Vec::new(), errors: Vec::new(), depth: 0 }
+        Self {
+            query,
+            lexer,
+            token,
+            last_end: 0,
+            options,
+            context: Vec::new(),
+            errors: Vec::new(),
+            height: 0,
+            nesting: 0,
+        }
     }
 
     /// What was read, or the first thing that was wrong with it.
@@ -136,31 +149,38 @@ impl<'a> Parser<'a> {
         parsed
     }
 
-    fn deeper(&mut self, levels: usize) -> Parsed<()> {
-        self.depth += levels;
-        if self.depth > MAX_DEPTH {
-            return self.stop(self.token.span(), format!("expression is nested more than {MAX_DEPTH} levels deep"));
+    /// The tree grows by one.
+    fn grow(&mut self) -> Parsed<()> {
+        self.height += 1;
+        if self.height > MAX_HEIGHT {
+            return self.stop(self.token.span(), format!("expression is more than {MAX_HEIGHT} levels high"));
         }
         Ok(())
     }
 
-    /// One level deeper, whatever comes.
+    /// Parses one level deeper.
     pub(super) fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
-        let depth = self.depth;
-        self.deeper(1)?;
+        let (height, nesting) = (self.height, self.nesting);
+        self.grow()?;
+        self.nesting += 1;
+        if self.nesting > MAX_NESTING {
+            return self.stop(self.token.span(), format!("expression is nested more than {MAX_NESTING} levels deep"));
+        }
         let parsed = parse(self)?;
-        self.depth = depth;
+        (self.height, self.nesting) = (height, nesting);
         Ok(parsed)
     }
 
     pub(super) fn expr(&mut self, least: u8) -> Parsed<Expr> {
-        let depth = self.depth;
-        self.deeper(1)?;
+        self.nested(|parser| parser.operators(least))
+    }
+
+    fn operators(&mut self, least: u8) -> Parsed<Expr> {
         let mut lhs = self.unary()?;
         while let Kind::Op(op) = self.token.kind
             && op.precedence() >= least
         {
-            self.deeper(1)?;
+            self.grow()?;
             self.advance();
             let mut binary = self.modifiers(op, lhs)?;
             binary.rhs = self.expr(if op == BinaryOp::Pow { op.precedence() } else { op.precedence() + 1 })?;
@@ -170,7 +190,6 @@ impl<'a> Parser<'a> {
                 self.error(lhs.span(), "binop fill modifiers are experimental and not enabled");
             }
         }
-        self.depth = depth;
         Ok(lhs)
     }
 
@@ -247,7 +266,6 @@ impl<'a> Parser<'a> {
 
     /// A primary expression with its brackets, offsets and moments.
     fn postfixed(&mut self) -> Parsed<Expr> {
-        let depth = self.depth;
         let mut expr = self.primary()?;
         loop {
             expr = match self.token.kind {
@@ -258,9 +276,8 @@ impl<'a> Parser<'a> {
                 Kind::Word(Word::Smoothed) => self.extended(expr, "smoothed")?,
                 _ => break,
             };
-            self.deeper(1)?;
+            self.grow()?;
         }
-        self.depth = depth;
         Ok(expr)
     }
 
@@ -270,7 +287,9 @@ impl<'a> Parser<'a> {
             Kind::String => {
                 let token = self.advance();
                 let value = self.unquoted(&token);
-                Ok(Expr::String(Text { value, span: token.span() }))
+                let bytes = unquote_bytes(&token.text).unwrap_or_default();
+                let invalid_utf8 = (bytes != value.as_bytes()).then_some(bytes);
+                Ok(Expr::String(Text { value, invalid_utf8, span: token.span() }))
             }
             Kind::LeftParen => {
                 let start = self.advance().span();

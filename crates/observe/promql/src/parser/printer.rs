@@ -4,13 +4,13 @@ use std::fmt::{self, Display, Formatter};
 
 use super::ast::{
     Aggregate, At, Binary, Call, Cardinality, DurationExpr, Expr, Length, MatrixSelector, Number, Offset, Subquery,
-    VectorSelector,
+    Text, VectorSelector,
 };
 use crate::{
     labels::{METRIC_NAME, is_plain_label_name},
     matcher::MatchOp,
     number::{duration_text, plain_float, short_float},
-    quote::quote,
+    quote::{quote, quote_bytes},
 };
 
 /// Longer expressions are laid out over several lines.
@@ -44,12 +44,18 @@ impl Display for Expr {
             Expr::Matrix(matrix) => matrix.fmt(f),
             Expr::Number(number) => number.fmt(f),
             Expr::Paren(paren) => write!(f, "({})", paren.expr),
-            Expr::String(text) => f.write_str(&quote(&text.value)),
+            Expr::String(text) => f.write_str(&text.quoted()),
             Expr::Subquery(subquery) => write!(f, "{}{}", subquery.expr, subquery.suffix()),
             Expr::Unary(unary) => write!(f, "{}{}", if unary.negative { '-' } else { '+' }, unary.expr),
             Expr::Vector(selector) => selector.fmt(f),
             Expr::StepInvariant(inner) => inner.fmt(f),
         }
+    }
+}
+
+impl Text {
+    fn quoted(&self) -> String {
+        self.invalid_utf8.as_ref().map_or_else(|| quote(&self.value), |bytes| quote_bytes(bytes))
     }
 }
 
