@@ -61,7 +61,7 @@ impl Head {
 
     fn spilled_source(&self, chunk: &ChunkRef) -> Result<Source, StoreError> {
         let start_ms = self.range_start(chunk.first_ms);
-        let missing = || StoreError::damaged(&super::spill_name(start_ms), "the file is gone");
+        let missing = || StoreError::damaged(&format!("chunks-{start_ms}"), "the file is gone");
         let spill = self.spills.get(&start_ms).ok_or_else(missing)?;
         if let Some(bytes) = spill.pending(chunk) {
             return Ok(Source::Bytes(chunk.kind, bytes.into()));

@@ -60,11 +60,11 @@ pub(super) fn encode(columns: &Columns, into: &mut Vec<EncodedChunk>) {
 impl Inner {
     /// Makes a block of a chunk file.
     pub(super) fn flush_range(&self, start_ms: i64) -> Result<(), StoreError> {
-        let (order, len, replaces) = {
+        let (order, len, name, replaces) = {
             let state = self.state.read();
             let Some(spill) = state.head.spills.get(&start_ms) else { return Ok(()) };
             let len = spill.len_bytes();
-            (state.head.series_for_block(start_ms, len), len, spill.name_with_length())
+            (state.head.series_for_block(start_ms, len), len, spill.name.clone(), spill.name_with_length())
         };
         let mut block = self.begin_block(start_ms)?;
         let mut columns = Columns::default();
@@ -83,7 +83,6 @@ impl Inner {
             }
         }
         let block = block.finish(1, vec![replaces])?;
-        let name = crate::head::spill_name(start_ms);
         let all = {
             let mut state = self.state.write();
             state.blocks.extend(block);

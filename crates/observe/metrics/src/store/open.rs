@@ -50,6 +50,7 @@ pub(super) fn open(disk: Arc<dyn Disk>, options: Options, clock: Arc<dyn Clock>)
     }
     disk.sync().map_err(StoreError::disk(disk.place()))?;
     let Opening { mut head, exemplars, metadata, complaints, highest_id, .. } = opening;
+    head.spill_number = journal.wal_number();
     head.skip_ids(highest_id);
     if let Some(newest_ms) = blocks.iter().map(|block| block.meta().last_ms).max() {
         head.newest_ms = head.newest_ms.max(newest_ms);
@@ -171,7 +172,10 @@ impl Opening {
         let starts: Vec<(i64, String)> = self
             .names
             .iter()
-            .filter_map(|name| Some((name.strip_prefix("chunks-")?.parse().ok()?, name.clone())))
+            .filter_map(|name| {
+                let (start_ms, _) = name.strip_prefix("chunks-")?.split_once('.')?;
+                Some((start_ms.parse().ok()?, name.clone()))
+            })
             .collect();
         for (start_ms, name) in starts {
             let mut chunks = Vec::new();
