@@ -305,7 +305,8 @@ impl Head {
 
     /// Removes what a block has taken up: chunks of `start_ms` below `len`. Returns whether the whole stretch is gone.
     pub(crate) fn forget_spilled(&mut self, start_ms: i64, len: u64) -> bool {
-        let (range_ms, all) = (self.options.block_range_ms, self.spills.get(&start_ms).map(Spill::len_bytes) == Some(len));
+        let (range_ms, all) =
+            (self.options.block_range_ms, self.spills.get(&start_ms).map(Spill::len_bytes) == Some(len));
         let taken = |chunk: &ChunkRef| chunk.first_ms.div_euclid(range_ms) * range_ms == start_ms && chunk.offset < len;
         for series in &mut self.series {
             series.spilled.retain(|chunk| !taken(chunk));
@@ -321,7 +322,8 @@ impl Head {
                 !deleted.is_empty()
             });
         }
-        let oldest_open = self.series.iter().filter_map(|series| series.open.span()).map(|(first_ms, _)| first_ms).min();
+        let oldest_open =
+            self.series.iter().filter_map(|series| series.open.span()).map(|(first_ms, _)| first_ms).min();
         let oldest_spilled = self.spills.keys().next().copied();
         self.oldest_ms = [oldest_open, oldest_spilled].into_iter().flatten().min().unwrap_or(i64::MAX);
         all

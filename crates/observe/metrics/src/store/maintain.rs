@@ -118,7 +118,12 @@ impl super::Inner {
         };
         if let Err(error) = self.sync_files(&files) {
             let mut state = self.state.write();
-            state.head.spills.values_mut().filter(|spill| files.contains(&spill.name)).for_each(|spill| spill.dirty = true);
+            state
+                .head
+                .spills
+                .values_mut()
+                .filter(|spill| files.contains(&spill.name))
+                .for_each(|spill| spill.dirty = true);
             return Err(error);
         }
         for name in &old {
@@ -165,7 +170,9 @@ impl super::Inner {
         let gone = {
             let state = self.state.read();
             let too_old = |last_ms: i64| {
-                self.options.retention_ms.is_some_and(|retention_ms| last_ms < state.head.newest_ms.saturating_sub(retention_ms))
+                self.options
+                    .retention_ms
+                    .is_some_and(|retention_ms| last_ms < state.head.newest_ms.saturating_sub(retention_ms))
             };
             let mut gone: Vec<_> = state.blocks.iter().filter(|block| too_old(block.meta().last_ms)).cloned().collect();
             if let Some(bytes_max) = self.options.retention_bytes {
