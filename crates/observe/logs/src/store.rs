@@ -253,10 +253,12 @@ impl Store {
         self.inner.retain()
     }
 
-    /// Ends the writer. What is in memory is in the journal, and is read again by whoever opens the store next.
+    /// Ends the writer, whoever still has the store. What is in memory is in the journal, and is read again by whoever
+    /// opens the store next.
     pub async fn close(self) {
         let Self { messages, writer, inner, .. } = self;
-        drop(messages);
+        // Where it has ended already there is nobody to tell.
+        drop(messages.send(Message::Close).await);
         let handle = writer.lock().take();
         if let Some(handle) = handle {
             let ended = tokio::task::spawn_blocking(move || handle.join()).await;
