@@ -87,8 +87,8 @@ impl Annotation {
             short_float(buckets.0),
             short_float(buckets.1),
             two_digits(*difference),
-            super::calendar::rfc3339(time_ms.0.div_euclid(1000)),
-            super::calendar::rfc3339(time_ms.1.div_euclid(1000)),
+            super::calendar::rfc3339(i128::from(time_ms.0.div_euclid(1000))),
+            super::calendar::rfc3339(i128::from(time_ms.1.div_euclid(1000))),
         )
     }
 }
