@@ -54,6 +54,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Rollback(rollback) => commands::rollback::run(&settings::data_dir(&global)?, &rollback),
         Command::Logs(logs) => commands::logs::run(&settings::data_dir(&global)?, &logs),
         Command::Eject(eject) => commands::eject::run(&eject),
+        Command::LogsStore(command) => commands::logs_store::run(&settings::data_dir(&global)?, &command),
+        Command::Query(query) => commands::query::run(&settings::data_dir(&global)?, &query),
+        Command::Metrics(metrics) => commands::metrics::run(&settings::data_dir(&global)?, &metrics),
         Command::Bench(output) => commands::bench::run(&global, output),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "coracle", &mut std::io::stdout());

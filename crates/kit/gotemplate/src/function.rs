@@ -148,6 +148,10 @@ impl FunctionError {
         FunctionError { message: message.into(), cause: Some(Box::new(cause)) }
     }
 
+    pub(crate) fn into_cause(self) -> Option<ExecError> {
+        self.cause.map(|cause| *cause)
+    }
+
     pub(crate) fn cause(&self) -> Option<&ExecError> {
         self.cause.as_deref()
     }
@@ -183,6 +187,11 @@ pub trait Host {
 
     /// Fills the buffer with random bytes.
     fn random(&mut self, buffer: &mut [u8]);
+
+    /// The object a cluster holds, by API version, kind, namespace and name; most hosts know no cluster.
+    fn lookup(&mut self, _question: [&str; 4]) -> Result<Value, String> {
+        Err("there is no cluster to look things up in".to_owned())
+    }
 
     /// The host itself, for functions that belong to it.
     fn as_any(&mut self) -> &mut dyn Any;

@@ -44,6 +44,13 @@ impl Labels {
         writer.finish()
     }
 
+    /// Of pairs that are ordered by name already, each name once, no value empty.
+    pub fn from_sorted<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut writer = Writer(String::with_capacity(256));
+        pairs.into_iter().for_each(|(name, value)| writer.push(name, value));
+        writer.finish()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
