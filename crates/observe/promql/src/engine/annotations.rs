@@ -211,7 +211,7 @@ impl Annotations {
     /// The same text again moves to the new position.
     pub fn add(&mut self, annotation: Annotation, span: Span) {
         // Most repetitions come one after the other.
-        if self.list.last().is_some_and(|last| *last == (annotation.clone(), span)) && !mergeable(&annotation) {
+        if self.list.last().is_some_and(|(last, at)| *last == annotation && *at == span) && !mergeable(&annotation) {
             return;
         }
         match self.places.get(&annotation.to_string()) {
