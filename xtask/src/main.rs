@@ -2,6 +2,7 @@
 
 mod ci;
 mod compare;
+mod conformance;
 mod layers;
 mod record;
 
@@ -13,6 +14,8 @@ use clap::Parser;
 enum Chore {
     /// Everything that must pass before a change lands: format, lints, tests
     Ci,
+    /// Kubernetes' own tests against a private engine
+    Conformance(conformance::Conformance),
     /// Whether the rooms depend on each other only the way the design says
     Layers,
     /// Renders public trees by the real tools and by ours, and says where they differ
@@ -26,6 +29,7 @@ enum Chore {
 fn main() -> anyhow::Result<()> {
     match Chore::parse() {
         Chore::Ci => ci::run(),
+        Chore::Conformance(chosen) => conformance::run(&chosen),
         Chore::Layers => layers::check(),
         Chore::Compare(compare) => compare::run(&compare),
         Chore::Record(record) => record::run(&record),

@@ -171,12 +171,12 @@ impl Case {
         let values = match &self.values {
             Some(path) => {
                 let text = fs::read(path).map_err(|error| error.to_string())?;
-                values::read(&String::from_utf8_lossy(&text)).map_err(|error| error.to_string())?
+                values::read(&String::from_utf8_lossy(&text), flavour).map_err(|error| error.to_string())?
             }
             None => Rc::new(Dict::default()),
         };
         let mut warnings = Warnings::default();
-        let chart = load(&self.chart, &mut warnings).map_err(|error| error.to_string())?;
+        let chart = load(&self.chart, flavour, &mut warnings).map_err(|error| error.to_string())?;
         let request = Request {
             release: Release {
                 name: RELEASE.to_owned(),

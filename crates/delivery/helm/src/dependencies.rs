@@ -145,7 +145,9 @@ fn import(chart: &mut Chart, flavour: Flavour, warnings: &mut Warnings) -> Resul
                 Some(table) => merge_tables(&imported, &under_path(parent, table), warnings),
                 None => {
                     let name = &dependency.name;
-                    warnings.add(format!("Warning: ImportValues missing table from chart {name}: \"{child}\" is not a table"));
+                    warnings.add(format!(
+                        "Warning: ImportValues missing table from chart {name}: \"{child}\" is not a table"
+                    ));
                 }
             }
         }

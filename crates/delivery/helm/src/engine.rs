@@ -173,11 +173,8 @@ impl Gather {
             if chart.is_library() && !base_name(&file.name).starts_with('_') {
                 continue;
             }
-            let renderable = Renderable {
-                file: file.clone(),
-                scope: scope.clone(),
-                base_path: format!("{path}/templates"),
-            };
+            let renderable =
+                Renderable { file: file.clone(), scope: scope.clone(), base_path: format!("{path}/templates") };
             self.templates.insert(format!("{path}/{}", clean(&file.name)), renderable);
         }
         scope
@@ -198,11 +195,7 @@ fn order(templates: &BTreeMap<String, Renderable>) -> Vec<&str> {
 }
 
 /// The chart's templates, parsed unless the last render had the same.
-fn parsed(
-    chart: &Chart,
-    templates: &BTreeMap<String, Renderable>,
-    order: &[&str],
-) -> Result<Arc<Set>, RenderError> {
+fn parsed(chart: &Chart, templates: &BTreeMap<String, Renderable>, order: &[&str]) -> Result<Arc<Set>, RenderError> {
     if let Some((names, set)) = chart.parsed.get()
         && names == order
     {

@@ -178,9 +178,9 @@ fn matches(parts: &[&Part], name: &[char]) -> bool {
     match first {
         Part::Text(text) => one(&|character| character == *text),
         Part::One => one(&|character| character != '/'),
-        Part::Class { negated, items } => one(&|character| {
-            items.iter().any(|(low, high)| (*low..=*high).contains(&character)) != *negated
-        }),
+        Part::Class { negated, items } => {
+            one(&|character| items.iter().any(|(low, high)| (*low..=*high).contains(&character)) != *negated)
+        }
         Part::Any => {
             let reach = name.iter().position(|character| *character == '/').unwrap_or(name.len());
             (0..=reach).any(|taken| matches(rest, &name[taken..]))

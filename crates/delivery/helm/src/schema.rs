@@ -120,11 +120,7 @@ fn join_quoted(texts: &[String]) -> String {
 
 /// A number with commas between thousands, as the library's messages have it.
 fn grouped(number: f64) -> String {
-    let text = if number.fract() == 0.0 && number.abs() < 1e15 {
-        format!("{number:.0}")
-    } else {
-        number.to_string()
-    };
+    let text = if number.fract() == 0.0 && number.abs() < 1e15 { format!("{number:.0}") } else { number.to_string() };
     let (sign, text) = text.strip_prefix('-').map_or(("", text.as_str()), |rest| ("-", rest));
     let (whole, fraction) = text.split_once('.').map_or((text, None), |(whole, fraction)| (whole, Some(fraction)));
     let mut out = sign.to_owned();
@@ -144,7 +140,7 @@ mod tests {
     use super::{check_one, grouped};
 
     fn check(schema: &str, values: &str, expected: Expect) {
-        let values = crate::values::read(values).expect("values");
+        let values = crate::values::read(values, crate::Flavour::Helm4).expect("values");
         expected.assert_eq(&check_one(schema.as_bytes(), &values).err().unwrap_or_default());
     }
 
@@ -195,9 +191,13 @@ mod tests {
             "list: [1, 2, 3]\n",
             expect![""],
         );
-        check(r#"{"properties": {}, "unevaluatedProperties": false}"#, "x: 1\n", expect![[r#"
+        check(
+            r#"{"properties": {}, "unevaluatedProperties": false}"#,
+            "x: 1\n",
+            expect![[r#"
             - at '/x': false schema
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]

@@ -2,9 +2,7 @@
 
 use std::{any::Any, fmt, rc::Rc};
 
-use coracle_gotemplate::{
-    Context, FunctionError, Kind, List, ListType, Member, Object, Type, Value,
-};
+use coracle_gotemplate::{Context, FunctionError, Kind, List, ListType, Member, Object, Type, Value};
 
 use crate::Flavour;
 
@@ -77,7 +75,8 @@ impl KubeVersion {
             if part.len() > 1 && part.starts_with('0') {
                 return Err(format!("illegal zero-prefixed version component {} in {}", quoted_part(part), quoted()));
             }
-            let number: u32 = part.parse().map_err(|_| format!("illegal non-numeric version component in {}", quoted()))?;
+            let number: u32 =
+                part.parse().map_err(|_| format!("illegal non-numeric version component in {}", quoted()))?;
             components.push(number.to_string());
         }
         Ok(KubeVersion {
@@ -89,7 +88,11 @@ impl KubeVersion {
     }
 
     fn typed(&self, flavour: Flavour) -> TypedKubeVersion {
-        TypedKubeVersion { version: self.clone(), flavour }
+        let mut version = self.clone();
+        if flavour == Flavour::Helm3 {
+            version.version.clone_from(&self.normalized);
+        }
+        TypedKubeVersion { version, flavour }
     }
 }
 

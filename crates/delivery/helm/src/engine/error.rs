@@ -65,9 +65,7 @@ fn place(text: &str) -> Option<Place> {
     let mut parts = location.rsplitn(3, ':');
     let (last, middle, first) = (parts.next()?, parts.next()?, parts.next());
     match first {
-        Some(file) => {
-            Some(Place { file: file.to_owned(), line: middle.parse().ok()?, column: last.parse().ok()? })
-        }
+        Some(file) => Some(Place { file: file.to_owned(), line: middle.parse().ok()?, column: last.parse().ok()? }),
         None => Some(Place { file: middle.to_owned(), line: last.parse().ok()?, column: 0 }),
     }
 }

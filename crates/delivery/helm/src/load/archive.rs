@@ -11,7 +11,8 @@ fn refuse<T>(message: impl Into<String>) -> Result<T, LoadError> {
 
 /// The files of a gzipped tar, without the directory they all stand in.
 pub(super) fn read(bytes: &[u8]) -> Result<Vec<File>, LoadError> {
-    let too_large = || LoadError::Archive(format!("decompressed chart is larger than the maximum size {SIZE_LIMIT_BYTES}"));
+    let too_large =
+        || LoadError::Archive(format!("decompressed chart is larger than the maximum size {SIZE_LIMIT_BYTES}"));
     let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(bytes));
     let mut remaining = SIZE_LIMIT_BYTES;
     let mut files = Vec::new();

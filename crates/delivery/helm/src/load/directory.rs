@@ -30,7 +30,8 @@ impl Walk {
         if depth > DEPTH_LIMIT {
             return Err(LoadError::Io(format!("{}: directories are nested too deeply", path.display())));
         }
-        let failed = |error: std::io::Error| LoadError::Io(format!("open {}: {}", path.display(), io_error_text(&error)));
+        let failed =
+            |error: std::io::Error| LoadError::Io(format!("open {}: {}", path.display(), io_error_text(&error)));
         let mut entries: Vec<String> = fs::read_dir(path)
             .map_err(failed)?
             .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))

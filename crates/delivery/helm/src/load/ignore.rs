@@ -51,8 +51,7 @@ impl Rules {
 
     pub fn ignores(&self, path: &str, is_directory: bool) -> bool {
         for pattern in &self.patterns {
-            let subject =
-                if pattern.whole_path { path } else { path.rsplit_once('/').map_or(path, |(_, name)| name) };
+            let subject = if pattern.whole_path { path } else { path.rsplit_once('/').map_or(path, |(_, name)| name) };
             let matches = glob::matches_path(&pattern.text, subject);
             if pattern.negated {
                 if pattern.only_directories && !is_directory || !matches {

@@ -39,9 +39,7 @@ impl<'s> Root<'s> {
         } else {
             find(self.schema, &|schema| is_anchor(schema, &fragment))
         };
-        found.ok_or_else(|| {
-            format!("jsonpointer not found: \"file:///values.schema.json#{fragment}\"")
-        })
+        found.ok_or_else(|| format!("jsonpointer not found: \"file:///values.schema.json#{fragment}\""))
     }
 }
 

@@ -108,10 +108,7 @@ fn same(left: &Value, right: &Value) -> bool {
         }
         (Value::Dict(left), Value::Dict(right)) => {
             left.len() == right.len()
-                && left
-                    .entries()
-                    .iter()
-                    .all(|(key, value)| right.get(key).is_some_and(|other| same(value, &other)))
+                && left.entries().iter().all(|(key, value)| right.get(key).is_some_and(|other| same(value, &other)))
         }
         _ => number_of(left).is_some() && number_of(left) == number_of(right),
     }
@@ -232,8 +229,11 @@ impl<'s> Validator<'_, 's> {
         if let Some(wanted) = schema.get("const")
             && !equals(value, wanted)
         {
-            let message =
-                if is_compound(wanted) { "'const' failed".to_owned() } else { format!("value must be {}", display(wanted)) };
+            let message = if is_compound(wanted) {
+                "'const' failed".to_owned()
+            } else {
+                format!("value must be {}", display(wanted))
+            };
             return Ok(Err(self.violation(message)));
         }
         if let Some(Json::Array(wanted)) = schema.get("enum")
@@ -405,11 +405,8 @@ impl<'s> Validator<'_, 's> {
         let count = matched.len();
         match limit(schema, "minContains") {
             Some(want) if count < want => {
-                let found = if count == 0 {
-                    "none matched".to_owned()
-                } else {
-                    format!("matched {count} items at {places}")
-                };
+                let found =
+                    if count == 0 { "none matched".to_owned() } else { format!("matched {count} items at {places}") };
                 let message = format!("min {want} items required to match contains schema, but {found}");
                 findings.violations.push(self.with_causes(&message, causes));
             }
@@ -585,9 +582,9 @@ fn enum_message(wanted: &[Json]) -> String {
 }
 
 fn duplicate(list: &List) -> Option<(usize, usize)> {
-    (0..list.len()).flat_map(|second| (0..second).map(move |first| (first, second))).find(|(first, second)| {
-        same(&list[*first], &list[*second])
-    })
+    (0..list.len())
+        .flat_map(|second| (0..second).map(move |first| (first, second)))
+        .find(|(first, second)| same(&list[*first], &list[*second]))
 }
 
 fn compile(pattern: &str) -> Checked<regex::Regex> {

@@ -193,8 +193,7 @@ fn tables(dst: &Rc<Dict>, src: &Rc<Dict>, prefix: &str, merge: bool, warnings: &
                 warnings.add(format!("warning: cannot overwrite table with non table for {full} ({value})"));
             }
             (Some(Value::Dict(_)), value) if !value.is_nil() => {
-                let message =
-                    format!("warning: destination for {full} is a table. Ignoring non-table value ({value})");
+                let message = format!("warning: destination for {full} is a table. Ignoring non-table value ({value})");
                 warnings.add(message);
             }
             _ => {}
