@@ -13,3 +13,9 @@ pub fn run(dir: &DataDir, query: &Query) -> anyhow::Result<()> {
         Query::Logql(query) => logql::run(dir, query),
     }
 }
+
+/// A moment in UTC, with as much of a second as it has.
+fn date_time(seconds: f64) -> String {
+    let time = jiff::Timestamp::from_millisecond((seconds * 1000.0).round() as i64);
+    time.map_or_else(|_| seconds.to_string(), |time| time.strftime("%Y-%m-%d %H:%M:%S%.f").to_string())
+}

@@ -145,7 +145,11 @@ fn lines(query: &QueryLogql, streams: Vec<Stream>) -> anyhow::Result<()> {
         lines.reverse();
     }
     for (ts, own, line) in lines {
-        println!("{} {}{line}", coloured(Colour::Dim, &date_time(ts as f64 / 1e9)), coloured(Colour::Green, &own));
+        println!(
+            "{} {}{line}",
+            coloured(Colour::Dim, &super::date_time(ts as f64 / 1e9)),
+            coloured(Colour::Green, &own)
+        );
     }
     Ok(())
 }
@@ -171,15 +175,11 @@ fn table(kind: &str, series: &[Series]) -> anyhow::Result<()> {
         print::table(&["SERIES", "VALUE"], &rows);
         return Ok(());
     }
-    let row = |each: &Series, (time, value): &(f64, String)| vec![name(&each.metric), date_time(*time), value.clone()];
+    let row =
+        |each: &Series, (time, value): &(f64, String)| vec![name(&each.metric), super::date_time(*time), value.clone()];
     let rows: Vec<_> = series.iter().flat_map(|each| each.values.iter().map(move |point| row(each, point))).collect();
     print::table(&["SERIES", "TIME", "VALUE"], &rows);
     Ok(())
-}
-
-fn date_time(seconds: f64) -> String {
-    let time = jiff::Timestamp::from_millisecond((seconds * 1000.0).round() as i64);
-    time.map_or_else(|_| seconds.to_string(), |time| time.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string())
 }
 
 #[cfg(test)]

@@ -161,7 +161,7 @@ fn table(result_type: &str, series: &[Series]) -> anyhow::Result<()> {
             let mut points: Vec<(f64, String)> =
                 floats.chain(each.histograms.iter().map(|(time, value)| (*time, histogram(value)))).collect();
             points.sort_by(|one, other| one.0.total_cmp(&other.0));
-            rows.extend(points.into_iter().map(|(time, value)| vec![name.clone(), date_time(time), value]));
+            rows.extend(points.into_iter().map(|(time, value)| vec![name.clone(), super::date_time(time), value]));
         }
     }
     match result_type {
@@ -169,11 +169,6 @@ fn table(result_type: &str, series: &[Series]) -> anyhow::Result<()> {
         _ => print::table(&["SERIES", "TIME", "VALUE"], &rows),
     }
     Ok(())
-}
-
-fn date_time(seconds: f64) -> String {
-    let time = jiff::Timestamp::from_millisecond((seconds * 1000.0).round() as i64);
-    time.map_or_else(|_| seconds.to_string(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string())
 }
 
 #[cfg(test)]
