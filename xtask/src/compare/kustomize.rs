@@ -38,7 +38,9 @@ pub struct Kustomize {
 /// What came of building one tree with both.
 enum Verdict {
     Same,
-    BothFail { remote: bool },
+    BothFail {
+        remote: bool,
+    },
     /// The first lines that differ.
     Differs(String),
     OnlyOursFails(String),
@@ -114,9 +116,7 @@ fn build(ours: &[String], theirs: &[String], path: &Path) -> anyhow::Result<Tree
     let verdict = match (ours.succeeded, theirs.succeeded) {
         (true, true) if ours.stdout == theirs.stdout => Verdict::Same,
         (true, true) => Verdict::Differs(difference(&ours, &theirs)),
-        (false, false) => {
-            Verdict::BothFail { remote: REMOTE.iter().any(|words| ours.stderr.contains(words)) }
-        }
+        (false, false) => Verdict::BothFail { remote: REMOTE.iter().any(|words| ours.stderr.contains(words)) },
         (false, true) => Verdict::OnlyOursFails(ours.stderr),
         (true, false) => Verdict::OnlyTheirsFails(last_lines(&theirs.stderr)),
     };
@@ -192,10 +192,8 @@ fn costs(trees: &[Tree]) -> String {
     if built.is_empty() {
         return String::new();
     }
-    let mut factors: Vec<f64> = built
-        .iter()
-        .map(|tree| tree.theirs.as_secs_f64() / tree.ours.as_secs_f64().max(0.000_1))
-        .collect();
+    let mut factors: Vec<f64> =
+        built.iter().map(|tree| tree.theirs.as_secs_f64() / tree.ours.as_secs_f64().max(0.000_1)).collect();
     factors.sort_by(f64::total_cmp);
     let sum = |of: fn(&Tree) -> Duration| built.iter().map(|tree| of(tree)).sum::<Duration>();
     let median = |of: fn(&Tree) -> Duration| {

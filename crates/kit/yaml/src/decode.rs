@@ -84,7 +84,9 @@ impl<'a> Fields<'a> {
         self.known.push(key);
         match self.manner {
             Manner::Exact => self.mapping.get(key),
-            _ => self.mapping.iter().filter(|entry| entry.key.eq_ignore_ascii_case(key)).last().map(|entry| &entry.value),
+            _ => {
+                self.mapping.iter().filter(|entry| entry.key.eq_ignore_ascii_case(key)).last().map(|entry| &entry.value)
+            }
         }
     }
 
