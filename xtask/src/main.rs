@@ -2,7 +2,9 @@
 
 mod ci;
 mod compare;
+mod conformance;
 mod layers;
+mod record;
 
 use clap::Parser;
 
@@ -12,17 +14,24 @@ use clap::Parser;
 enum Chore {
     /// Everything that must pass before a change lands: format, lints, tests
     Ci,
+    /// Kubernetes' own tests against a private engine
+    Conformance(conformance::Conformance),
     /// Whether the rooms depend on each other only the way the design says
     Layers,
-    /// Our renderers beside the real tools, over public material
+    /// Renders public trees by the real tools and by ours, and says where they differ
     #[command(subcommand)]
     Compare(compare::Compare),
+    /// Records golden cases with the real tools
+    #[command(subcommand)]
+    Record(record::Record),
 }
 
 fn main() -> anyhow::Result<()> {
     match Chore::parse() {
         Chore::Ci => ci::run(),
+        Chore::Conformance(chosen) => conformance::run(&chosen),
         Chore::Layers => layers::check(),
         Chore::Compare(compare) => compare::run(&compare),
+        Chore::Record(record) => record::run(&record),
     }
 }

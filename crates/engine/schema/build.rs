@@ -9,6 +9,9 @@ use std::io::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
+#[path = "build/older.rs"]
+mod older;
+
 use k8s_openapi as k8s;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value};
@@ -18,8 +21,10 @@ type Failure = Box<dyn std::error::Error>;
 fn main() -> Result<(), Failure> {
     println!("cargo::rerun-if-changed=facts");
     println!("cargo::rerun-if-changed=build.rs");
-    let definitions = definitions();
-    let facts = Facts::read(&fs::read_to_string("facts/fields.txt")?);
+    println!("cargo::rerun-if-changed=build");
+    let mut definitions = definitions();
+    let mut facts = Facts::read(&fs::read_to_string("facts/fields.txt")?);
+    older::add(&fs::read_to_string("facts/older.txt")?, &mut definitions, &mut facts);
     let mut tables = Tables::new(&definitions, &facts);
     for name in definitions.keys() {
         tables.definition(name);
@@ -56,11 +61,13 @@ fn definitions() -> BTreeMap<String, Value> {
         k8s::api::authorization::v1 => SubjectAccessReview SelfSubjectAccessReview SelfSubjectRulesReview LocalSubjectAccessReview;
         k8s::api::admissionregistration::v1 => MutatingWebhookConfiguration ValidatingWebhookConfiguration
             ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding;
+        k8s::api::admissionregistration::v1beta1 => MutatingAdmissionPolicy MutatingAdmissionPolicyBinding;
+        k8s::api::admissionregistration::v1alpha1 => MutatingAdmissionPolicy MutatingAdmissionPolicyBinding;
         k8s::apiextensions_apiserver::pkg::apis::apiextensions::v1 => CustomResourceDefinition;
         k8s::kube_aggregator::pkg::apis::apiregistration::v1 => APIService;
         k8s::api::flowcontrol::v1 => FlowSchema PriorityLevelConfiguration;
         k8s::api::resource::v1 => ResourceClaim ResourceClaimTemplate DeviceClass ResourceSlice;
-        k8s::apimachinery::pkg::apis::meta::v1 => Status DeleteOptions ListMeta Patch;
+        k8s::apimachinery::pkg::apis::meta::v1 => Status DeleteOptions ListMeta Patch APIVersions APIGroup APIGroupList APIResourceList;
     }
     generator.take_definitions(true).into_iter().collect()
 }

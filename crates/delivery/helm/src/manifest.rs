@@ -109,7 +109,7 @@ pub(crate) fn sort(
             continue;
         }
         for document in split(text, flavour) {
-            let head = head(document).map_err(|source| ManifestError { path: path.clone(), source })?;
+            let head = head(document, flavour).map_err(|source| ManifestError { path: path.clone(), source })?;
             let manifest = Manifest {
                 path: path.clone(),
                 content: document.to_owned(),
@@ -218,12 +218,15 @@ struct Head {
     annotations: BTreeMap<String, String>,
 }
 
-fn head(document: &str) -> Result<Head, YamlError> {
+fn head(document: &str, flavour: Flavour) -> Result<Head, YamlError> {
     let value = coracle_sprig::yaml::read(document).map_err(YamlError::new)?;
     let dict = match &value {
         Value::Nil => return Ok(Head::default()),
         Value::Dict(dict) => dict,
-        other => return Err(unfit(other, "Go value of type util.SimpleHead")),
+        other => {
+            let package = if flavour == Flavour::Helm4 { "util" } else { "releaseutil" };
+            return Err(unfit(other, &format!("Go value of type {package}.SimpleHead")));
+        }
     };
     let mut head = Head {
         api_version: text(dict, "apiVersion", "SimpleHead.apiVersion")?,

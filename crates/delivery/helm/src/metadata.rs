@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use coracle_gotemplate::{Dict, DictType, Value, is_print, quote};
-use coracle_yaml::{FileId, Node, Resolved};
+use coracle_yaml::{FileId, Node, Resolved, Style};
 
 use crate::YamlError;
 
@@ -139,7 +139,12 @@ pub(crate) fn scalar_text(node: &Node) -> Option<String> {
         Resolved::UInt(value) => value.to_string(),
         Resolved::Float(value) => coracle_gotemplate::number::format_float(value),
         Resolved::Timestamp(text) => text,
-        Resolved::String => scalar.text.to_string(),
+        Resolved::String => match (scalar.style, &*scalar.text) {
+            // YAML 1.1 takes these for truth values, and so does the library.
+            (Style::Plain, "y" | "Y") if scalar.tag.is_none() => "true".to_owned(),
+            (Style::Plain, "n" | "N") if scalar.tag.is_none() => "false".to_owned(),
+            _ => scalar.text.to_string(),
+        },
     })
 }
 

@@ -140,7 +140,7 @@ mod tests {
     use super::{check_one, grouped};
 
     fn check(schema: &str, values: &str, expected: Expect) {
-        let values = crate::values::read(values).expect("values");
+        let values = crate::values::read(values, crate::Flavour::Helm4).expect("values");
         expected.assert_eq(&check_one(schema.as_bytes(), &values).err().unwrap_or_default());
     }
 

@@ -11,7 +11,7 @@ use coracle_gotemplate::{Dict, List, Value};
 pub use coalesce::TypeMismatch;
 pub(crate) use coalesce::{coalesce_values, merge_tables, merge_values};
 
-use crate::YamlError;
+use crate::{Flavour, YamlError};
 
 /// The key whose table every subchart sees.
 pub(crate) const GLOBAL: &str = "global";
@@ -21,25 +21,32 @@ pub(crate) fn table() -> Rc<Dict> {
     Rc::default()
 }
 
-/// Reads a values file: one table, or several documents that are merged, later ones winning.
-pub fn read(text: &str) -> Result<Rc<Dict>, YamlError> {
+/// Reads a values file: one table. Helm 4 merges all documents of a file, later ones winning; Helm 3 reads the first.
+pub fn read(text: &str, flavour: Flavour) -> Result<Rc<Dict>, YamlError> {
+    if flavour == Flavour::Helm3 {
+        return document(text);
+    }
     let mut values = table();
-    for document in documents(text) {
-        let document = coracle_sprig::yaml::read(document)
-            .map_err(|error| YamlError::new(format!("cannot unmarshal yaml document: {error}")))?;
-        match document {
-            Value::Dict(document) => values = merge_maps(&values, &document),
-            Value::Nil => {}
-            other => {
-                let kind = json_kind(&other);
-                return Err(YamlError::new(format!(
-                    "cannot unmarshal yaml document: error unmarshaling JSON: while decoding JSON: json: cannot \
-                     unmarshal {kind} into Go value of type map[string]interface {{}}"
-                )));
-            }
-        }
+    for text in documents(text) {
+        let document =
+            document(text).map_err(|error| YamlError::new(format!("cannot unmarshal yaml document: {error}")))?;
+        values = merge_maps(&values, &document);
     }
     Ok(values)
+}
+
+fn document(text: &str) -> Result<Rc<Dict>, YamlError> {
+    match coracle_sprig::yaml::read(text).map_err(YamlError::new)? {
+        Value::Dict(document) => Ok(document),
+        Value::Nil => Ok(table()),
+        other => {
+            let kind = json_kind(&other);
+            Err(YamlError::new(format!(
+                "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {kind} into Go value of type \
+                 map[string]interface {{}}"
+            )))
+        }
+    }
 }
 
 /// What Go's JSON decoder calls a value.

@@ -5,16 +5,21 @@ mod default_class;
 mod escalation;
 mod lifecycle;
 mod limits;
+mod pod_security;
+pub mod policy;
 mod priority;
 pub mod quota;
 mod runtime_class;
 mod service_account;
 mod signing_request;
 mod tolerations;
+pub mod webhook;
 
 use serde_json::Value;
 
-use crate::{authn::User, registry::Resource, server::Inner, status::Failure};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::{authn::User, registry::Resource, request::Request, server::Inner, status::Failure};
 
 /// What is being done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +38,8 @@ pub enum Operation {
 pub struct Attributes<'a> {
     /// The server, for what a step looks up.
     pub server: &'a Inner,
+    /// The request itself, for its options, and for warnings.
+    pub request: &'a Request,
     /// Who asks.
     pub user: &'a User,
     /// What is being done.
@@ -85,22 +92,45 @@ pub fn chain() -> Vec<Box<dyn Admission>> {
         Box::new(lifecycle::NamespaceLifecycle),
         Box::new(limits::LimitRanger),
         Box::new(service_account::ServiceAccount),
+        Box::new(pod_security::PodSecurity),
         Box::new(priority::Priority),
         Box::new(tolerations::DefaultTolerationSeconds),
         Box::new(default_class::DefaultClass),
         Box::new(runtime_class::RuntimeClass),
         Box::new(signing_request::SigningRequest),
         Box::new(escalation::Escalation),
-        Box::new(quota::ResourceQuota),
     ]
 }
 
-/// Runs all changing steps.
-pub fn mutate(request: &Attributes<'_>, object: &mut Value) -> Result<(), Failure> {
-    request.server.admission.iter().try_for_each(|step| step.mutate(request, object))
+/// Lets everybody change the object: the built-in steps, then webhooks.
+pub async fn mutate(request: &Attributes<'_>, object: &mut Value) -> Result<(), Failure> {
+    let steps = |object: &mut Value| request.server.admission.iter().try_for_each(|step| step.mutate(request, object));
+    steps(object)?;
+    policy::mutate(request, object).await?;
+    webhook::mutate(request, Some(object), steps).await
 }
 
-/// Runs all refusing steps.
-pub fn validate(request: &Attributes<'_>, object: &Value) -> Result<(), Failure> {
-    request.server.admission.iter().try_for_each(|step| step.validate(request, object))
+/// A write's turn where quotas are counted; held until the write is through.
+pub type Turn = Option<OwnedMutexGuard<()>>;
+
+/// Lets everybody refuse the request: the built-in steps, then webhooks, and quotas last, which nobody else's refusal should
+/// have been counted in.
+pub async fn validate(request: &Attributes<'_>, object: &Value) -> Result<Turn, Failure> {
+    request.server.admission.iter().try_for_each(|step| step.validate(request, object))?;
+    policy::validate(request, Some(object)).await?;
+    webhook::validate(request, Some(object)).await?;
+    if !request.subresource.is_empty() {
+        return Ok(None);
+    }
+    let turn = quota::turn(request.server, request.namespace).await;
+    quota::ResourceQuota.validate(request, object)?;
+    Ok(turn)
+}
+
+/// Lets everybody refuse a deletion of `object`, or a connection to it.
+pub async fn validate_without_object(request: &Attributes<'_>, object: &Value) -> Result<(), Failure> {
+    webhook::mutate(request, None, |_| Ok(())).await?;
+    request.server.admission.iter().try_for_each(|step| step.validate(request, object))?;
+    policy::validate(request, None).await?;
+    webhook::validate(request, None).await
 }

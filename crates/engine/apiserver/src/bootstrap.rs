@@ -4,6 +4,7 @@ use coracle_store::{Change, CommitError};
 use serde_json::{Value, json};
 
 use crate::{
+    aggregate,
     authz::default_roles,
     names, object,
     registry::Resource,
@@ -28,6 +29,8 @@ pub async fn ensure(server: &Server) -> Result<(), Failure> {
         let plural = if object["kind"] == "ClusterRole" { "clusterroles" } else { "clusterrolebindings" };
         missing.extend(create(server, "rbac.authorization.k8s.io", plural, object)?);
     }
+    missing.extend(create(server, "rbac.authorization.k8s.io", "roles", aggregate::reader_role())?);
+    missing.extend(replace(server, "", "configmaps", server.front_proxy.config_map(&server.authority_pem))?);
     missing.extend(own_service(server)?);
     if missing.is_empty() {
         return Ok(());
@@ -109,7 +112,7 @@ fn replace(server: &Server, group: &str, plural: &str, mut object: Value) -> Res
     let key = resource.key(object::namespace(&object), object::name(&object));
     let Some(record) = server.store.get(&key) else { return create(server, group, plural, object) };
     let old = object::decode(&record)?;
-    if ["subsets", "endpoints", "ports"].iter().all(|field| old.get(*field) == object.get(*field)) {
+    if ["subsets", "endpoints", "ports", "data"].iter().all(|field| old.get(*field) == object.get(*field)) {
         return Ok(None);
     }
     complete(server, &resource, &mut object);

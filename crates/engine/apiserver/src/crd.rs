@@ -5,8 +5,10 @@
 //! definitions, after a restart too.
 
 pub mod cleanup;
+pub mod conversion;
 mod known;
 mod names;
+pub mod rules;
 
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use coracle_store::{Change, CommitError, Expect};
 use serde_json::Value;
 
 use crate::{object, server::Server};
+pub use names::set_condition;
+
 use known::{Definition, Known};
 
 /// Where the definitions lie.
@@ -51,7 +55,7 @@ pub async fn start(server: &Server) {
 
 /// Brings everything in line with the definitions; whether some of it has to wait.
 async fn sync(server: &Server, known: &mut Known) -> bool {
-    known.refresh(&server.store.snapshot());
+    known.refresh(&server.store.snapshot(), &server.reach);
     let mut definitions: Vec<&Definition> = known.all().collect();
     // Names go to those who have them already, then to who came first.
     definitions.sort_by_key(|definition| {

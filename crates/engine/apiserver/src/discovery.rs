@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    aggregate::{self, Foreign, Known},
     registry::{Resource, Served},
     request::{Request, accept},
     response::{self, Answer},
@@ -22,7 +23,8 @@ pub struct Cache(Mutex<Option<Arc<Documents>>>);
 
 #[derive(Debug)]
 struct Documents {
-    generation: u64,
+    /// Of what is served here, and by others.
+    generation: (u64, u64),
     core: Document,
     groups: Document,
 }
@@ -35,23 +37,20 @@ struct Document {
 }
 
 impl Cache {
-    fn documents(&self, served: &Served) -> Arc<Documents> {
+    fn documents(&self, served: &Served, others: &Known) -> Arc<Documents> {
+        let generation = (served.generation, others.generation);
         let mut cached = self.0.lock();
-        if let Some(documents) = cached.as_ref().filter(|documents| documents.generation == served.generation) {
+        if let Some(documents) = cached.as_ref().filter(|documents| documents.generation == generation) {
             return documents.clone();
         }
         let items = |core: bool| -> Value {
-            groups(served).iter().filter(|group| group.name.is_empty() == core).map(aggregated).collect()
+            groups(served, others).iter().filter(|group| group.name.is_empty() == core).map(aggregated).collect()
         };
         let document = |items: Value| {
             let items = items.to_string();
             Document { etag: etag(items.as_bytes()), items }
         };
-        let fresh = Arc::new(Documents {
-            generation: served.generation,
-            core: document(items(true)),
-            groups: document(items(false)),
-        });
+        let fresh = Arc::new(Documents { generation, core: document(items(true)), groups: document(items(false)) });
         *cached = Some(fresh.clone());
         fresh
     }
@@ -67,11 +66,17 @@ pub fn etag(bytes: &[u8]) -> String {
 /// A group with its versions, the preferred one first.
 struct Group<'a> {
     name: &'a str,
-    versions: Vec<(&'a str, Vec<&'a Resource>)>,
+    versions: Vec<(&'a str, Entries<'a>)>,
 }
 
-fn groups(served: &Served) -> Vec<Group<'_>> {
-    let mut groups: Vec<Group<'_>> = Vec::new();
+/// Who serves a version.
+enum Entries<'a> {
+    Own(Vec<&'a Resource>),
+    Foreign(&'a Foreign, Arc<Vec<Value>>),
+}
+
+fn groups<'a>(served: &'a Served, others: &'a Known) -> Vec<Group<'a>> {
+    let mut groups: Vec<Group<'a>> = Vec::new();
     for resource in &served.all {
         let Kind { group, version, .. } = &*resource.kind;
         let at = groups.iter().position(|known| known.name == group).unwrap_or_else(|| {
@@ -80,9 +85,20 @@ fn groups(served: &Served) -> Vec<Group<'_>> {
         });
         let versions = &mut groups[at].versions;
         match versions.iter_mut().find(|(known, _)| known == version) {
-            Some((_, resources)) => resources.push(resource),
-            None => versions.push((version, vec![resource])),
+            Some((_, Entries::Own(resources))) => resources.push(resource),
+            Some((_, Entries::Foreign(..))) => {}
+            None => versions.push((version, Entries::Own(vec![resource]))),
         }
+    }
+    for foreign in &others.all {
+        let Some(resources) = foreign.resources() else { continue };
+        let at = groups.iter().position(|known| known.name == foreign.group).unwrap_or_else(|| {
+            groups.push(Group { name: &foreign.group, versions: Vec::new() });
+            groups.len() - 1
+        });
+        let versions = &mut groups[at].versions;
+        versions.retain(|(version, _)| *version != foreign.version);
+        versions.push((foreign.version.as_str(), Entries::Foreign(foreign, resources)));
     }
     for group in &mut groups {
         group.versions.sort_by_key(|(version, _)| std::cmp::Reverse(priority(version)));
@@ -113,7 +129,10 @@ fn aggregated(group: &Group<'_>) -> Value {
         .versions
         .iter()
         .map(|(version, resources)| {
-            let resources: Vec<Value> = resources.iter().map(|resource| aggregated_resource(resource)).collect();
+            let resources: Vec<Value> = match resources {
+                Entries::Own(resources) => resources.iter().map(|resource| aggregated_resource(resource)).collect(),
+                Entries::Foreign(foreign, resources) => aggregate::discovery::aggregated(foreign, resources),
+            };
             json!({"version": version, "resources": resources, "freshness": "Current"})
         })
         .collect();
@@ -161,11 +180,11 @@ fn add_names(entry: &mut Value, kind: &Kind) {
 
 /// Answers `/api...` and `/apis...` where they name no resource.
 pub fn answer(server: &Server, request: &Request) -> Result<Answer, Failure> {
-    let served = server.registry.served();
+    let (served, others) = (server.registry.served(), server.aggregate.known());
     let path = request.info.path.trim_matches('/');
     let parts: Vec<&str> = path.split('/').collect();
     if let (["api"] | ["apis"], Some(version)) = (&parts[..], wants_aggregated(request)) {
-        let documents = server.discovery.documents(&served);
+        let documents = server.discovery.documents(&served, &others);
         let document = if parts[0] == "api" { &documents.core } else { &documents.groups };
         return Ok(aggregated_answer(request, document, version));
     }
@@ -176,11 +195,11 @@ pub fn answer(server: &Server, request: &Request) -> Result<Answer, Failure> {
         }),
         ["apis"] => {
             let groups: Vec<Value> =
-                groups(&served).iter().filter(|group| !group.name.is_empty()).map(plain_group).collect();
+                groups(&served, &others).iter().filter(|group| !group.name.is_empty()).map(plain_group).collect();
             json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
         }
         ["apis", name] => {
-            let groups = groups(&served);
+            let groups = groups(&served, &others);
             let Some(group) = groups.iter().find(|group| group.name == name) else {
                 return Ok(crate::serve::not_found());
             };
@@ -277,9 +296,9 @@ fn plain_resources(served: &Served, request: &Request, group: &str, version: &st
 
 /// The root document: which paths there are.
 pub fn paths(server: &Server, request: &Request) -> Result<Answer, Failure> {
-    let served = server.registry.served();
+    let (served, others) = (server.registry.served(), server.aggregate.known());
     let mut paths = vec!["/api".to_owned(), "/api/v1".into(), "/apis".into()];
-    for group in groups(&served).iter().filter(|group| !group.name.is_empty()) {
+    for group in groups(&served, &others).iter().filter(|group| !group.name.is_empty()) {
         paths.push(format!("/apis/{}", group.name));
         paths.extend(group.versions.iter().map(|(version, _)| format!("/apis/{}/{version}", group.name)));
     }

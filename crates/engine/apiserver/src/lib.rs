@@ -12,6 +12,7 @@
 //! ```
 
 mod admission;
+mod aggregate;
 pub mod authn;
 pub mod authz;
 mod bootstrap;
@@ -23,7 +24,9 @@ mod metrics;
 mod names;
 mod object;
 mod openapi;
+mod reach;
 mod registry;
+mod remote;
 mod request;
 mod response;
 mod review;

@@ -9,9 +9,10 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    aggregate::Known,
     discovery::etag,
     registry::Served,
-    request::Request,
+    request::{Request, accept},
     response::{self, Answer},
     server::Server,
     status::Failure,
@@ -35,15 +36,15 @@ struct Document {
 }
 
 impl Document {
-    fn new(json: &[u8]) -> Result<Self, Failure> {
-        let gzipped = response::gzipped(json).map_err(Failure::internal)?;
-        Ok(Self { gzipped: gzipped.into(), etag: etag(json) })
+    fn new(bytes: &[u8]) -> Result<Self, Failure> {
+        let gzipped = response::gzipped(bytes).map_err(Failure::internal)?;
+        Ok(Self { gzipped: gzipped.into(), etag: etag(bytes) })
     }
 }
 
 impl Cache {
     /// The document at `path`, made by `make` where it is not known yet.
-    fn get(&self, generation: u64, path: &str, make: impl FnOnce() -> Value) -> Result<Arc<Document>, Failure> {
+    fn get(&self, generation: u64, path: &str, make: impl FnOnce() -> Vec<u8>) -> Result<Arc<Document>, Failure> {
         let mut documents = self.0.lock();
         if documents.generation != generation {
             *documents = Documents { generation, by_path: HashMap::new() };
@@ -51,7 +52,7 @@ impl Cache {
         if let Some(document) = documents.by_path.get(path) {
             return Ok(document.clone());
         }
-        let document = Arc::new(Document::new(make().to_string().as_bytes())?);
+        let document = Arc::new(Document::new(&make())?);
         documents.by_path.insert(path.to_owned(), document.clone());
         Ok(document)
     }
@@ -64,15 +65,28 @@ pub fn answer(server: &Server, request: &Request) -> Result<Answer, Failure> {
     match path {
         "v2" => {
             let kinds: Vec<&Kind> = served.all.iter().map(|resource| &*resource.kind).collect();
-            let document = server.openapi.get(served.generation, path, || openapi::v2(&kinds))?;
-            conditional(request, &document)
+            let (kept_as, content_type) = match wants_protobuf(request) {
+                true => ("v2 protobuf", V2_PROTOBUF),
+                false => ("v2", "application/json"),
+            };
+            let document = server.openapi.get(served.generation, kept_as, || {
+                let document = openapi::v2(&kinds);
+                match content_type {
+                    V2_PROTOBUF => openapi::v2_protobuf(&document),
+                    _ => document.to_string().into_bytes(),
+                }
+            })?;
+            conditional(request, &document, content_type)
         }
         "v3" => {
-            let document = server.openapi.get(served.generation, path, || index(&served))?;
-            conditional(request, &document)
+            let others = server.aggregate.known();
+            let kept_as = format!("v3 {}", others.generation);
+            let make = || index(&served, &others).to_string().into_bytes();
+            let document = server.openapi.get(served.generation, &kept_as, make)?;
+            conditional(request, &document, "application/json")
         }
         _ => match path.strip_prefix("v3/").filter(|path| group_versions(&served).iter().any(|known| known == path)) {
-            Some(path) => conditional(request, &*group_document(server, &served, path)?),
+            Some(path) => conditional(request, &*group_document(server, &served, path)?, "application/json"),
             None => Ok(crate::serve::not_found()),
         },
     }
@@ -95,13 +109,13 @@ fn group_document(server: &Server, served: &Served, path: &str) -> Result<Arc<Do
     server.openapi.get(served.generation, &format!("v3/{path}"), || {
         let group_version = path.split_once('/').map_or(path, |(_, group_version)| group_version);
         let kinds: Vec<&Kind> = served.all.iter().map(|resource| &*resource.kind).collect();
-        openapi::v3(&kinds, group_version)
+        openapi::v3(&kinds, group_version).to_string().into_bytes()
     })
 }
 
 /// The index names each document with a hash of what it depends on, so that clients know when theirs is stale. Documents
 /// themselves are made only when asked for.
-fn index(served: &Served) -> Value {
+fn index(served: &Served, others: &Known) -> Value {
     let mut paths = Map::new();
     for path in group_versions(served) {
         let here = served.all.iter().filter(|resource| path.ends_with(&resource.api_version));
@@ -111,21 +125,36 @@ fn index(served: &Served) -> Value {
         let url = format!("/openapi/v3/{path}?hash={}", hash.trim_matches('"'));
         paths.insert(path, json!({"serverRelativeURL": url}));
     }
+    for foreign in others.all.iter().filter(|foreign| foreign.resources().is_some()) {
+        let path = format!("apis/{}/{}", foreign.group, foreign.version);
+        let hash = etag(format!("{path} {}", others.generation).as_bytes());
+        let url = format!("/openapi/v3/{path}?hash={}", hash.trim_matches('"'));
+        paths.insert(path, json!({"serverRelativeURL": url}));
+    }
     json!({"paths": paths})
 }
 
-fn conditional(request: &Request, document: &Document) -> Result<Answer, Failure> {
+/// As it is answered; clients ask for it with an `@` before the version.
+const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+fn wants_protobuf(request: &Request) -> bool {
+    let is_protobuf =
+        |media_type: &str| media_type == V2_PROTOBUF || media_type == V2_PROTOBUF.replace(".v1.0", "@v1.0");
+    accept::ranges(&request.headers).first().is_some_and(|best| is_protobuf(best.media_type))
+}
+
+fn conditional(request: &Request, document: &Document, content_type: &'static str) -> Result<Answer, Failure> {
     let text = |name: header::HeaderName| request.headers.get(name).and_then(|value| value.to_str().ok());
     let mut answer = if text(header::IF_NONE_MATCH) == Some(document.etag.as_str()) {
-        response::answer(StatusCode::NOT_MODIFIED, "application/json", Bytes::new())
+        response::answer(StatusCode::NOT_MODIFIED, content_type, Bytes::new())
     } else if text(header::ACCEPT_ENCODING).is_some_and(|codings| codings.contains("gzip")) {
-        let mut answer = response::answer(StatusCode::OK, "application/json", document.gzipped.clone());
+        let mut answer = response::answer(StatusCode::OK, content_type, document.gzipped.clone());
         answer.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         answer
     } else {
         let mut plain = Vec::new();
         flate2::read::GzDecoder::new(&document.gzipped[..]).read_to_end(&mut plain).map_err(Failure::internal)?;
-        response::answer(StatusCode::OK, "application/json", plain)
+        response::answer(StatusCode::OK, content_type, plain)
     };
     if let Ok(etag) = HeaderValue::from_str(&document.etag) {
         answer.headers_mut().insert(header::ETAG, etag);

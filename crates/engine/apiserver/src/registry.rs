@@ -6,14 +6,16 @@ mod selectable;
 use std::{collections::HashMap, ops::Deref, sync::Arc};
 
 use arc_swap::ArcSwap;
+use coracle_cel::rules::Rules;
 use coracle_schema::{Kind, kinds};
 use coracle_store::Record;
 
 use crate::{
+    crd::conversion::ConversionHook,
     status::GroupResource,
     strategy::{self, Strategy},
 };
-use convert::Conversion;
+use convert::{Conversion, older::Older};
 
 /// A kind, built in or from a CustomResourceDefinition.
 #[derive(Clone, Debug)]
@@ -58,6 +60,8 @@ pub struct Resource {
     pub complete_since: u64,
     /// Whether its definition is on its way out, so that nothing new is made of it.
     pub terminating: bool,
+    /// The rules in its schema, where it has any.
+    pub rules: Option<Arc<Rules>>,
 }
 
 impl std::fmt::Debug for Resource {
@@ -80,6 +84,7 @@ impl Resource {
             selectable: selectable.iter().map(|path| (*path).to_owned()).collect(),
             deprecation: deprecation(kind),
             terminating: false,
+            rules: None,
             complete_since: 0,
         }
     }
@@ -88,13 +93,14 @@ impl Resource {
     pub fn custom(
         kind: Arc<Kind>,
         storage_version: &str,
+        hook: Option<Arc<ConversionHook>>,
         selectable: Vec<String>,
         deprecation: Option<String>,
     ) -> Self {
-        let conversion = if kind.version == storage_version {
-            Conversion::Rename { stored: kind.api_version() }
-        } else {
-            Conversion::Rename { stored: format!("{}/{storage_version}", kind.group) }
+        let stored = format!("{}/{storage_version}", kind.group);
+        let conversion = match hook {
+            Some(hook) => Conversion::Webhook { stored, hook },
+            None => Conversion::Rename { stored },
         };
         Self {
             api_version: kind.api_version(),
@@ -105,6 +111,7 @@ impl Resource {
             selectable: selectable.into(),
             deprecation,
             terminating: false,
+            rules: None,
             complete_since: 0,
             kind: KindRef::Custom(kind),
         }
@@ -138,6 +145,14 @@ impl Resource {
         record.value_bytes().starts_with(self.plain_start.as_bytes()) && record.revision() >= self.complete_since
     }
 
+    /// Whether objects are stored as this version shows them.
+    pub fn is_stored_version(&self) -> bool {
+        match &self.conversion {
+            Conversion::Rename { stored } | Conversion::Webhook { stored, .. } => *stored == self.api_version,
+            conversion => matches!(conversion, Conversion::Same),
+        }
+    }
+
     /// Whether discovery lists `verb`.
     pub fn serves(&self, verb: &str) -> bool {
         self.kind.verbs.contains(&verb)
@@ -156,7 +171,7 @@ fn deprecation(kind: &Kind) -> Option<String> {
     let text = match (&*kind.group, &*kind.plural) {
         ("", "endpoints") => "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
         ("", "componentstatuses") => "v1 ComponentStatus is deprecated in v1.19+",
-        _ => return None,
+        (group, plural) => return convert::older::find(group, &kind.version, plural).map(Older::warning),
     };
     Some(text.to_owned())
 }
@@ -201,9 +216,15 @@ impl Served {
         })
     }
 
-    /// Any version of a group's resource.
+    /// Any version of a group's resource: the stored one where it is served, since that needs no conversion.
     pub fn find_any_version(&self, group: &str, plural: &str) -> Option<&Arc<Resource>> {
-        self.all.iter().find(|resource| resource.kind.plural == plural && resource.kind.group == group)
+        let mut versions =
+            self.all.iter().filter(|resource| resource.kind.plural == plural && resource.kind.group == group);
+        let first = versions.next();
+        first
+            .filter(|first| first.is_stored_version())
+            .or_else(|| versions.find(|one| one.is_stored_version()))
+            .or(first)
     }
 
     /// Whether anything is served under a group and version.

@@ -3,7 +3,6 @@
 pub mod accept;
 pub mod info;
 pub mod payload;
-pub mod protobuf;
 pub mod query;
 pub mod selector;
 

@@ -3,12 +3,13 @@
 use std::io::Write;
 
 use bytes::Bytes;
+use coracle_schema::protobuf;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use serde::Serialize;
 
 use crate::{
-    request::accept::{Accept, Format},
+    request::accept::{self, Accept, Format},
     status::Failure,
 };
 
@@ -49,7 +50,7 @@ pub fn text(status: StatusCode, text: impl Into<String>) -> Answer {
     answer
 }
 
-/// JSON text in the representation the client asked for.
+/// A JSON document in the representation the client asked for.
 pub fn document(status: StatusCode, accept: Accept, json: Bytes) -> Answer {
     match accept.format {
         Format::Json if accept.pretty => match serde_json::from_slice::<serde_json::Value>(&json) {
@@ -61,6 +62,11 @@ pub fn document(status: StatusCode, accept: Accept, json: Bytes) -> Answer {
             let value: serde_json::Value = serde_json::from_slice(&json).unwrap_or_default();
             answer(status, "application/yaml", serde_saphyr::to_string(&value).unwrap_or_default())
         }
+        Format::Protobuf => match protobuf::document(&json) {
+            Ok(bytes) => answer(status, accept::PROTOBUF, bytes),
+            // What is no object, such as the server's version, goes as JSON to everybody.
+            Err(_) => answer(status, "application/json", json),
+        },
     }
 }
 

@@ -31,7 +31,7 @@ pub fn answer(call: &Call<'_>) -> Result<Option<Answer>, Failure> {
     }
     // There is nothing to put into a row, nor metadata to show alone.
     if call.request.accept.shape != Shape::Whole {
-        return Err(Failure::not_acceptable());
+        return Err(Failure::not_acceptable(true));
     }
     let mut review = incoming::object(call.request, kind, &call.request.body, FieldValidation::Ignore)?;
     judge(call, &mut review)?;

@@ -13,6 +13,7 @@ use http::{HeaderValue, Method};
 use hyper::upgrade::OnUpgrade;
 
 use crate::{
+    aggregate,
     authn::{self, User, impersonation},
     authz::{Attributes, Decision},
     request::{Request, accept::Accept, info::RequestInfo, payload, query::Query},
@@ -40,10 +41,11 @@ where
     let upgrade = parts.extensions.remove::<OnUpgrade>();
     let labels = crate::metrics::Labels::of(&info);
     let in_flight = server.metrics.begin(&labels);
-    let accept = Accept::negotiate(&parts.headers, &query);
+    let accept = Accept::negotiate(&parts.headers, &query, has_messages(server, &info));
     // Proxied answers have their own types; whatever the client accepts there is between it and the pod.
-    let passes_through = labels.verb == "watch" || is_connection(&info);
-    let accept = if is_connection(&info) { Ok(accept.unwrap_or_default()) } else { accept };
+    let is_passed_on = is_connection(&info) || foreign(server, &info).is_some();
+    let passes_through = labels.verb == "watch" || is_passed_on;
+    let accept = if is_passed_on { Ok(accept.unwrap_or_default()) } else { accept };
     let shown = accept.as_ref().copied().unwrap_or_default();
     let outcome = match accept {
         Ok(accept) => answer(server, peer, &parts, info, query, accept, body, upgrade).await,
@@ -62,6 +64,12 @@ where
         *answer.body_mut() = response::whole(Bytes::new());
     }
     answer
+}
+
+/// Whether there is a protobuf form of what is asked for.
+fn has_messages(server: &Server, info: &RequestInfo) -> bool {
+    let served = || server.registry.find(&info.group, &info.version, &info.resource);
+    !info.is_resource || served().is_none_or(|resource| resource.kind.is_builtin())
 }
 
 fn is_connection(info: &RequestInfo) -> bool {
@@ -84,6 +92,10 @@ where
 {
     let user = identify(server, peer, parts, &info)?;
     authorize(server, &user, &info)?;
+    if let Some(foreign) = foreign(server, &info) {
+        let body = payload::read(body).await?;
+        return aggregate::relay(&foreign, &user, parts, body, upgrade).await;
+    }
     // Reads have no body, but for deletions' options.
     let reads = matches!(parts.method, Method::GET | Method::HEAD);
     let body = if reads && !is_connection(&info) { Bytes::new() } else { payload::read(body).await? };
@@ -92,6 +104,19 @@ where
     let mut answer = outcome.unwrap_or_else(|failure| response::failure(accept, &failure));
     response::add_warnings(answer.headers_mut(), request.take_warnings());
     Ok(answer)
+}
+
+/// Who answers for a request, where it is another server: for resources, for the version's own document, and for its
+/// OpenAPI.
+fn foreign(server: &Server, info: &RequestInfo) -> Option<Arc<aggregate::Foreign>> {
+    if info.is_resource {
+        return server.aggregate.find(&info.group, &info.version);
+    }
+    let path = info.path.trim_matches('/');
+    match path.strip_prefix("openapi/v3/").unwrap_or(path).split('/').collect::<Vec<_>>()[..] {
+        ["apis", group, version] => server.aggregate.find(group, version),
+        _ => None,
+    }
 }
 
 fn identify(

@@ -8,7 +8,8 @@ use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admission::{self, Admission},
+    admission::{self, Admission, webhook::Webhooks},
+    aggregate::{Aggregate, FrontProxy},
     authn::{
         Authenticator, StaticTokens,
         service_account::{BoundObjects, KeyError, ServiceAccountTokens, Signer},
@@ -17,9 +18,11 @@ use crate::{
     discovery,
     metrics::Metrics,
     object, openapi,
+    reach::Reach,
     registry::Registry,
     status::Failure,
     strategy::service::{Allocator, Cidr},
+    verbs::frames::Frames,
 };
 
 /// How the server reaches pods: their addresses exist only inside the node's network namespace.
@@ -72,6 +75,10 @@ pub struct Inner {
     pub authorizer: Arc<dyn Authorizer>,
     /// What is checked before writes.
     pub admission: Vec<Box<dyn Admission>>,
+    /// Policies, which are asked before them.
+    pub policies: admission::policy::Policies,
+    /// Servers of others that are asked before writes.
+    pub webhooks: Webhooks,
     /// Makes service account tokens.
     pub signer: Arc<Signer>,
     /// Checks them.
@@ -82,6 +89,12 @@ pub struct Inner {
     pub quota_turn: Arc<tokio::sync::Mutex<()>>,
     /// Figures.
     pub metrics: Metrics,
+    /// Events encoded a moment ago.
+    pub frames: Frames,
+    /// Versions that others answer for.
+    pub aggregate: Aggregate,
+    /// How they know this server.
+    pub front_proxy: FrontProxy,
     /// Discovery documents.
     pub discovery: discovery::Cache,
     /// OpenAPI documents.
@@ -90,8 +103,8 @@ pub struct Inner {
     pub shutdown: CancellationToken,
     /// The node agent's socket.
     pub node_socket: PathBuf,
-    /// The way to pods.
-    pub dialer: Option<Arc<dyn Dialer>>,
+    /// The way to pods and services.
+    pub reach: Reach,
     /// Where the `kubernetes` service leads.
     pub advertise: Option<SocketAddr>,
     /// The first address of the service range, which is the server's own.
@@ -114,6 +127,9 @@ pub enum StartError {
     /// The signing key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The certificate that other API servers know this one by.
+    #[error("cannot make the front proxy's certificate: {0}")]
+    FrontProxy(#[from] coracle_certs::Error),
     /// What every cluster has could not be written.
     #[error("cannot write the objects every cluster has: {0}")]
     Bootstrap(Failure),
@@ -132,6 +148,8 @@ impl Server {
                 services.adopt(&service);
             }
         }
+        let front_proxy = FrontProxy::new(&*options.clock)?;
+        let reach = Reach::new(store.clone(), options.dialer);
         let server = Self(Arc::new(Inner {
             store,
             registry: Registry::new(),
@@ -139,16 +157,21 @@ impl Server {
             authenticator: Authenticator { tokens: options.tokens, others: vec![service_accounts.clone()] },
             authorizer: options.authorizer,
             admission: admission::chain(),
+            webhooks: Webhooks::new(&reach),
+            policies: admission::policy::Policies::default(),
             signer,
             service_accounts,
             services,
             quota_turn: Arc::default(),
             metrics: Metrics::default(),
+            frames: Frames::default(),
+            aggregate: Aggregate::default(),
+            front_proxy,
             discovery: discovery::Cache::default(),
             openapi: openapi::Cache::default(),
             shutdown: CancellationToken::new(),
             node_socket: options.node_socket,
-            dialer: options.dialer,
+            reach,
             advertise: options.advertise,
             own_address: std::net::Ipv4Addr::from(u32::from(options.service_range.network) + 1),
             authority_pem: options.authority_pem,
@@ -156,6 +179,9 @@ impl Server {
         crate::bootstrap::ensure(&server).await.map_err(StartError::Bootstrap)?;
         crate::crd::start(&server).await;
         crate::expiry::start(&server);
+        crate::aggregate::start(&server);
+        admission::quota::status::start(&server);
+        admission::policy::start(&server);
         Ok(server)
     }
 

@@ -1,12 +1,15 @@
 //! Other views of objects: tables for people, metadata alone for those who need no more.
 
+use bytes::Bytes;
 use coracle_schema::table;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
 
 use crate::{
     registry::Resource,
     request::{Request, accept::Shape},
+    status::Failure,
 };
 
 /// One object in the shape the client wants.
@@ -32,6 +35,21 @@ pub fn many(resource: &Resource, request: &Request, items: &[Value], metadata: V
     }
 }
 
+/// An object's metadata alone, cut out of its JSON without decoding it.
+pub fn partial_json(request: &Request, json: &[u8]) -> Result<Bytes, Failure> {
+    #[derive(Deserialize)]
+    struct Whole<'a> {
+        #[serde(borrow)]
+        metadata: Option<&'a RawValue>,
+    }
+    let whole: Whole<'_> = serde_json::from_slice(json).map_err(Failure::internal)?;
+    let metadata = whole.metadata.map_or("{}", RawValue::get);
+    let version = version(request);
+    let partial =
+        format!("{{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"{version}\",\"metadata\":{metadata}}}");
+    Ok(partial.into())
+}
+
 /// A bookmark's object.
 pub fn bookmark(resource: &Resource, request: &Request, metadata: Value) -> Value {
     match request.accept.shape {
@@ -48,7 +66,8 @@ pub fn bookmark(resource: &Resource, request: &Request, metadata: Value) -> Valu
     }
 }
 
-fn version(request: &Request) -> &'static str {
+/// The version of meta.k8s.io that a client wants tables and partial objects in.
+pub fn version(request: &Request) -> &'static str {
     if request.accept.beta { "meta.k8s.io/v1beta1" } else { "meta.k8s.io/v1" }
 }
 

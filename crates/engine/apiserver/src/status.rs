@@ -1,6 +1,8 @@
 //! What a client is told when a request fails: Kubernetes' `Status`, with upstream's reasons and words,
 //! because clients match on both.
 
+use std::borrow::Cow;
+
 use coracle_schema::validate::FieldError;
 use serde_json::{Map, Value, json};
 
@@ -11,7 +13,7 @@ pub struct Failure {
     /// HTTP status.
     pub code: u16,
     /// Machine readable reason; empty where upstream leaves it out.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// What a person reads.
     pub message: String,
     /// The object it is about.
@@ -104,13 +106,14 @@ impl std::fmt::Display for GroupResource<'_> {
 impl Failure {
     /// A failure with no object behind it.
     pub fn plain(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
+        let reason = Cow::Borrowed(reason);
         Self { code, reason, message: message.into(), details: None, continue_token: None, is_lost_race: false }
     }
 
     fn about(code: u16, reason: &'static str, message: String, of: GroupResource<'_>, name: &str) -> Self {
         let details =
             Details { name: name.into(), group: of.group.into(), kind: of.resource.into(), ..Details::default() };
-        Self { code, reason, message, details: Some(Box::new(details)), continue_token: None, is_lost_race: false }
+        Self { details: Some(Box::new(details)), ..Self::plain(code, reason, message) }
     }
 
     /// 404: no such object.
@@ -155,7 +158,7 @@ impl Failure {
             Details { name: name.into(), group: group.into(), kind: kind.into(), causes, ..Details::default() };
         Self {
             code: 422,
-            reason: "Invalid",
+            reason: "Invalid".into(),
             message: format!("{qualified} \"{name}\" is invalid: {list}"),
             details: Some(Box::new(details)),
             continue_token: None,
@@ -198,12 +201,10 @@ impl Failure {
     }
 
     /// 406.
-    pub fn not_acceptable() -> Self {
-        Self::plain(
-            406,
-            "NotAcceptable",
-            "only the following media types are accepted: application/json, application/yaml",
-        )
+    pub fn not_acceptable(with_protobuf: bool) -> Self {
+        let more = if with_protobuf { ", application/vnd.kubernetes.protobuf" } else { "" };
+        let text = format!("only the following media types are accepted: application/json, application/yaml{more}");
+        Self::plain(406, "NotAcceptable", text)
     }
 
     /// 415.

@@ -6,7 +6,7 @@ pub mod connect;
 mod eviction;
 mod graft;
 mod proxy;
-mod relay;
+pub mod relay;
 mod scale;
 mod token;
 
@@ -21,6 +21,7 @@ use crate::{
 
 pub use binding::bind_named;
 pub use graft::graft;
+pub use scale::selector_text;
 
 /// Answers a request for a subresource that is no connection.
 pub async fn answer(call: &Call<'_>) -> Result<Answer, Failure> {

@@ -3,6 +3,7 @@
 pub mod collection;
 pub mod create;
 pub mod delete;
+pub mod frames;
 pub mod get;
 pub mod incoming;
 pub mod list;
@@ -18,10 +19,15 @@ use coracle_store::Record;
 use http::StatusCode;
 use serde_json::Value;
 
+use create::Written;
+
 use crate::{
     admission::{Attributes, Operation},
     object,
-    registry::Resource,
+    registry::{
+        Resource,
+        convert::{Conversion, older::Older},
+    },
     request::{Request, accept::Shape},
     response::{self, Answer},
     server::Server,
@@ -65,6 +71,7 @@ impl Call<'_> {
     ) -> Attributes<'b> {
         Attributes {
             server: self.server,
+            request: self.request,
             user: &self.request.user,
             operation,
             resource: self.resource,
@@ -77,13 +84,13 @@ impl Call<'_> {
     }
 
     /// Stored bytes as this version shows them: the same bytes wherever they are in it already.
-    pub fn served_bytes(&self, record: &Record) -> Result<Bytes, Failure> {
-        served_bytes(self.resource, record)
+    pub async fn served_bytes(&self, record: &Record) -> Result<Bytes, Failure> {
+        served_bytes(self.resource, record).await
     }
 
     /// The decoded object in this version.
-    pub fn served_value(&self, record: &Record) -> Result<Value, Failure> {
-        served_value(self.resource, record)
+    pub async fn served_value(&self, record: &Record) -> Result<Value, Failure> {
+        served_value(self.resource, record).await
     }
 
     /// A single object's answer, in the shape the client wants.
@@ -100,29 +107,93 @@ impl Call<'_> {
     }
 
     /// A record's answer.
-    pub fn show_record(&self, status: StatusCode, record: &Record) -> Result<Answer, Failure> {
-        self.show(status, self.served_bytes(record)?)
+    pub async fn show_record(&self, status: StatusCode, record: &Record) -> Result<Answer, Failure> {
+        self.show(status, self.served_bytes(record).await?)
+    }
+}
+
+/// What a request in an older version comes down to: the rules are those of today's.
+pub struct Today {
+    older: &'static Older,
+    resource: Arc<Resource>,
+}
+
+impl Today {
+    /// `None` where the request's own version rules.
+    pub fn of(call: &Call<'_>) -> Result<Option<Self>, Failure> {
+        let Conversion::Older(older) = &call.resource.conversion else { return Ok(None) };
+        let (group, version) = older.today;
+        let resource = call.server.registry.find(group, version, &call.resource.kind.plural);
+        Ok(Some(Self { older, resource: resource.ok_or_else(Failure::no_such_resource)? }))
+    }
+
+    /// The request, as one for today's version.
+    pub fn call<'a>(&'a self, call: &Call<'a>) -> Call<'a> {
+        Call { server: call.server, request: call.request, resource: &self.resource }
+    }
+
+    /// A new object as today's.
+    pub fn new_object(&self, object: Value) -> Value {
+        self.older.to_today(object)
+    }
+
+    /// A change of `live`, which is today's already.
+    pub fn changed_object(&self, object: Value, live: &Value) -> Value {
+        let mut object = self.older.to_today(object);
+        self.older.keep_unseen(&mut object, live);
+        object
+    }
+
+    /// What was not stored, as the older version shows it.
+    pub fn written(&self, written: Written) -> Written {
+        match written {
+            Written::Dry(value) => Written::Dry(self.older.to_older(value)),
+            Written::Gone(value) => Written::Gone(self.older.to_older(value)),
+            stored => stored,
+        }
     }
 }
 
 /// Stored bytes as `resource` shows them.
-pub fn served_bytes(resource: &Resource, record: &Record) -> Result<Bytes, Failure> {
+pub async fn served_bytes(resource: &Resource, record: &Record) -> Result<Bytes, Failure> {
     if resource.is_plain(record) {
         return Ok(record.value());
     }
-    Ok(object::encode_plain(&served_value(resource, record)?).into())
+    Ok(object::encode_plain(&served_value(resource, record).await?).into())
 }
 
 /// The decoded object as `resource` shows it.
-pub fn served_value(resource: &Resource, record: &Record) -> Result<Value, Failure> {
+pub async fn served_value(resource: &Resource, record: &Record) -> Result<Value, Failure> {
     let value = object::decode(record)?;
     if resource.is_plain(record) {
         return Ok(value);
     }
-    let mut value = resource.conversion.to_served(value, &resource.api_version);
-    // Defaults that came into the schema after the object was written.
+    let value = resource.conversion.to_served(value, &resource.api_version).await?;
+    Ok(completed(resource, record, value))
+}
+
+/// The bytes of many objects: whoever converts them is asked once.
+pub async fn all_served_bytes(resource: &Resource, records: &[Arc<Record>]) -> Result<Vec<Bytes>, Failure> {
+    let mut all: Vec<Bytes> = records.iter().map(|record| record.value()).collect();
+    let others: Vec<usize> = (0..records.len()).filter(|at| !resource.is_plain(&records[*at])).collect();
+    let stored = others.iter().map(|at| object::decode(&records[*at])).collect::<Result<Vec<_>, _>>()?;
+    let served = resource.conversion.all_to_served(stored, &resource.api_version).await?;
+    for (at, value) in others.into_iter().zip(served) {
+        all[at] = object::encode_plain(&completed(resource, &records[at], value)).into();
+    }
+    Ok(all)
+}
+
+/// Many decoded objects.
+pub async fn all_served_values(resource: &Resource, records: &[Arc<Record>]) -> Result<Vec<Value>, Failure> {
+    let bytes = all_served_bytes(resource, records).await?;
+    bytes.iter().map(|bytes| serde_json::from_slice(bytes).map_err(Failure::internal)).collect()
+}
+
+/// Adds the defaults that came into the schema after the object was written.
+fn completed(resource: &Resource, record: &Record, mut value: Value) -> Value {
     if record.revision() < resource.complete_since {
         coracle_schema::defaults::apply(&resource.kind, &mut value);
     }
-    Ok(value)
+    value
 }

@@ -1,7 +1,7 @@
 //! Deployment: from one set of pods to the next, without a gap.
 
 mod conditions;
-mod numbers;
+pub(crate) mod numbers;
 mod plan;
 mod revision;
 #[cfg(test)]

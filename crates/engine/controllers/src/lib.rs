@@ -8,6 +8,7 @@ pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
 mod discovery;
+pub mod disruption;
 pub mod endpoints;
 pub mod garbage;
 mod history;
@@ -40,6 +41,7 @@ pub async fn run(context: Context, authority_pem: String) {
         coracle_tasks::spawn("job-controller", job::run(own())),
         coracle_tasks::spawn("cronjob-controller", cronjob::run(own())),
         coracle_tasks::spawn("endpoint-slice-controller", endpoints::run(own())),
+        coracle_tasks::spawn("disruption-controller", disruption::run(own())),
         coracle_tasks::spawn("garbage-collector", garbage::run(own())),
     ];
     let _ended_with_this = running.map(AbortOnDrop);

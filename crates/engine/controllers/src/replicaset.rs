@@ -1,4 +1,6 @@
-//! ReplicaSet: as many pods as asked for.
+//! ReplicaSet, and ReplicationController: as many pods as asked for.
+
+mod replicated;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -6,7 +8,7 @@ use coracle_client::{Cache, Change, Key, Recorder, reference};
 use k8s_openapi::{
     api::{
         apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus},
-        core::v1::Pod,
+        core::v1::{Pod, ReplicationController},
     },
     apimachinery::pkg::apis::meta::v1::Time,
     jiff::Timestamp,
@@ -17,34 +19,39 @@ use crate::{
     control::{Action, Context, Controller, Error},
     owner::{
         Matcher, claim_all, controller_key, controller_of, controller_reference, is_deleting, name, namespace,
-        post_params,
+        post_params, uid,
     },
     pods,
 };
+use replicated::Replicated;
 
 /// Pods that are created or deleted at most in one go.
 const BURST_PODS: usize = 500;
 
-struct ReplicaSets {
+struct ReplicaSets<K> {
     context: Context,
     recorder: Recorder,
-    replica_sets: Cache<ReplicaSet>,
+    sets: Cache<K>,
     pods: Cache<Pod>,
 }
 
-/// Runs the controller.
+/// Runs the controllers of ReplicaSets and of ReplicationControllers.
 pub async fn run(context: Context) {
-    let replica_sets: Cache<ReplicaSet> = context.caches.of();
+    futures::future::join(run_for::<ReplicaSet>(context.clone()), run_for::<ReplicationController>(context)).await;
+}
+
+async fn run_for<K: Replicated>(context: Context) {
+    let sets: Cache<K> = context.caches.of();
     let pods: Cache<Pod> = context.caches.of();
     let by_pod = {
-        let replica_sets = replica_sets.clone();
-        move |change: &Change<Pod>| keys_of_pod(&replica_sets, change)
+        let sets = sets.clone();
+        move |change: &Change<Pod>| keys_of_pod(&sets, change)
     };
-    let controller = Controller::new("replicaset-controller").watch_own(&replica_sets).watch(&pods, by_pod);
-    let recorder = context.events.component("replicaset-controller");
-    replica_sets.filled().await;
+    let controller = Controller::new(K::CONTROLLER).watch_own(&sets).watch(&pods, by_pod);
+    let recorder = context.events.component(K::CONTROLLER);
+    sets.filled().await;
     pods.filled().await;
-    let this = Arc::new(ReplicaSets { context, recorder, replica_sets, pods });
+    let this = Arc::new(ReplicaSets { context, recorder, sets, pods });
     controller
         .run(|key| {
             let this = Arc::clone(&this);
@@ -54,60 +61,60 @@ pub async fn run(context: Context) {
 }
 
 /// Those that control the pod or did so, or, where nobody does, those that might take it in.
-fn keys_of_pod(replica_sets: &Cache<ReplicaSet>, change: &Change<Pod>) -> Vec<Key> {
-    let mut keys: Vec<Key> = change.states().filter_map(|pod| controller_key::<ReplicaSet>(&**pod)).collect();
+fn keys_of_pod<K: Replicated>(sets: &Cache<K>, change: &Change<Pod>) -> Vec<Key> {
+    let mut keys: Vec<Key> = change.states().filter_map(|pod| controller_key::<K>(&**pod)).collect();
     keys.dedup();
     if let Some(pod) = &change.current
         && controller_of(&**pod).is_none()
     {
-        let fits = |set: &Arc<ReplicaSet>| {
+        let fits = |set: &Arc<K>| {
+            let set = set.as_set();
             let selector = set.spec.as_ref().map(|spec| Matcher::new(&spec.selector));
             selector.is_some_and(|selector| selector.matches(pod.metadata.labels.as_ref()))
         };
-        keys.extend(
-            replica_sets.in_namespace(namespace(&**pod)).iter().filter(|set| fits(set)).map(|set| Key::of(&**set)),
-        );
+        keys.extend(sets.in_namespace(namespace(&**pod)).iter().filter(|set| fits(set)).map(|set| Key::of(&**set)));
     }
     keys
 }
 
-impl ReplicaSets {
+impl<K: Replicated> ReplicaSets<K> {
     async fn reconcile(&self, key: Key) -> Result<Action, Error> {
-        let Some(set) = self.replica_sets.get(&key) else { return Ok(Action::Done) };
+        let Some(own) = self.sets.get(&key) else { return Ok(Action::Done) };
+        let set = own.as_set();
         let Some(spec) = &set.spec else { return Ok(Action::Done) };
         let matcher = Matcher::new(&spec.selector);
         let claimed =
-            claim_all(&self.context.client, &self.pods, &*set, &matcher, |pod| !pods::is_finished(pod)).await?;
+            claim_all(&self.context.client, &self.pods, &*own, &matcher, |pod| !pods::is_finished(pod)).await?;
         let (active, terminating): (Vec<_>, Vec<_>) = claimed.into_iter().partition(|pod| pods::is_active(pod));
-        let managed = if is_deleting(&*set) { Ok(()) } else { self.manage(&set, &active).await };
+        let managed = if is_deleting(&*own) { Ok(()) } else { self.manage(&own, &set, &active).await };
 
         // What was just created or deleted is in the cache already.
         let failure = managed.as_ref().err().map(|failure| (failure.reason, failure.error.to_string()));
-        let active = if managed.is_ok() { self.own_active(&set) } else { active };
+        let active = if managed.is_ok() { self.own_active(&own) } else { active };
         let now = self.context.now();
         let status = status(&set, &active, terminating.len(), failure, now);
-        self.write_status(&set, status).await?;
+        self.write_status(&own, &set, status).await?;
         managed.map_err(|failure| failure.error)?;
         Ok(Action::after(next_available(&active, spec.min_ready_seconds.unwrap_or(0), now)))
     }
 
     /// Creates what is missing, deletes what is too many.
-    async fn manage(&self, set: &ReplicaSet, active: &[Arc<Pod>]) -> Result<(), Failure> {
+    async fn manage(&self, own: &K, set: &ReplicaSet, active: &[Arc<Pod>]) -> Result<(), Failure> {
         let wanted = replicas(set);
         match active.len().cmp(&wanted) {
             std::cmp::Ordering::Equal => Ok(()),
-            std::cmp::Ordering::Less => self.create(set, (wanted - active.len()).min(BURST_PODS)).await,
-            std::cmp::Ordering::Greater => self.delete(set, active, (active.len() - wanted).min(BURST_PODS)).await,
+            std::cmp::Ordering::Less => self.create(own, set, (wanted - active.len()).min(BURST_PODS)).await,
+            std::cmp::Ordering::Greater => self.delete(own, active, (active.len() - wanted).min(BURST_PODS)).await,
         }
     }
 
-    async fn create(&self, set: &ReplicaSet, count: usize) -> Result<(), Failure> {
+    async fn create(&self, own: &K, set: &ReplicaSet, count: usize) -> Result<(), Failure> {
         let template = set.spec.as_ref().and_then(|spec| spec.template.clone()).unwrap_or_default();
-        let pod = pods::from_template(&template, name(set), controller_reference(set));
-        let api: Api<Pod> = Api::namespaced(self.context.client.clone(), namespace(set));
+        let pod = pods::from_template(&template, name(own), controller_reference(own));
+        let api: Api<Pod> = Api::namespaced(self.context.client.clone(), namespace(own));
         let (created, failure) = pods::create_slowly(&api, &self.pods, vec![pod; count]).await;
         for pod in created {
-            self.recorder.normal(reference(set), "SuccessfulCreate", format!("Created pod: {}", name(&pod)));
+            self.recorder.normal(reference(own), "SuccessfulCreate", format!("Created pod: {}", name(&pod)));
         }
         match failure {
             None => Ok(()),
@@ -115,25 +122,25 @@ impl ReplicaSets {
             Some(kube::Error::Api(status)) if is_namespace_terminating(&status) => Ok(()),
             Some(error) => {
                 let message = format!("Error creating: {}", api_message(&error));
-                self.recorder.warning(reference(set), "FailedCreate", message);
+                self.recorder.warning(reference(own), "FailedCreate", message);
                 Err(Failure { reason: "FailedCreate", error: error.into() })
             }
         }
     }
 
-    async fn delete(&self, set: &ReplicaSet, active: &[Arc<Pod>], count: usize) -> Result<(), Failure> {
-        let related = self.related_pods(set);
+    async fn delete(&self, own: &K, active: &[Arc<Pod>], count: usize) -> Result<(), Failure> {
+        let related = self.related_pods(own);
         let doomed = pods_to_delete(active, &related, count, self.context.now());
         let deletions = doomed.iter().map(|pod| pods::delete(&self.context.client, &self.pods, pod));
         let mut failure = None;
         for (pod, outcome) in doomed.iter().zip(futures::future::join_all(deletions).await) {
             match outcome {
                 Ok(()) => {
-                    self.recorder.normal(reference(set), "SuccessfulDelete", format!("Deleted pod: {}", name(&**pod)));
+                    self.recorder.normal(reference(own), "SuccessfulDelete", format!("Deleted pod: {}", name(&**pod)));
                 }
                 Err(error) => {
                     let message = format!("Error deleting: {}", api_message(&error));
-                    self.recorder.warning(reference(set), "FailedDelete", message);
+                    self.recorder.warning(reference(own), "FailedDelete", message);
                     failure = Some(Failure { reason: "FailedDelete", error: error.into() });
                 }
             }
@@ -142,38 +149,34 @@ impl ReplicaSets {
     }
 
     /// Active pods of all sets with the same controller: two of them on one node are worth less than two on two.
-    fn related_pods(&self, set: &ReplicaSet) -> Vec<Arc<Pod>> {
-        let sets = self.replica_sets.in_namespace(namespace(set));
-        let siblings: Vec<&str> = match controller_of(set) {
-            None => vec![name(set)],
+    fn related_pods(&self, own: &K) -> Vec<Arc<Pod>> {
+        let sets = self.sets.in_namespace(namespace(own));
+        let siblings: Vec<&str> = match controller_of(own) {
+            None => vec![name(own)],
             Some(owner) => {
-                let same =
-                    |other: &&Arc<ReplicaSet>| controller_of(&***other).is_some_and(|other| other.uid == owner.uid);
+                let same = |other: &&Arc<K>| controller_of(&***other).is_some_and(|other| other.uid == owner.uid);
                 sets.iter().filter(same).map(|sibling| name(&**sibling)).collect()
             }
         };
         let of_sibling = |pod: &Arc<Pod>| {
-            controller_key::<ReplicaSet>(&**pod).is_some_and(|key| siblings.contains(&key.name.as_str()))
-                && pods::is_active(pod)
+            controller_key::<K>(&**pod).is_some_and(|key| siblings.contains(&key.name.as_str())) && pods::is_active(pod)
         };
-        self.pods.in_namespace(namespace(set)).into_iter().filter(of_sibling).collect()
+        self.pods.in_namespace(namespace(own)).into_iter().filter(of_sibling).collect()
     }
 
-    fn own_active(&self, set: &ReplicaSet) -> Vec<Arc<Pod>> {
-        let owned = |pod: &Arc<Pod>| {
-            controller_of(&**pod).is_some_and(|owner| Some(&owner.uid) == set.metadata.uid.as_ref())
-                && pods::is_active(pod)
-        };
-        self.pods.in_namespace(namespace(set)).into_iter().filter(owned).collect()
+    fn own_active(&self, own: &K) -> Vec<Arc<Pod>> {
+        let owned =
+            |pod: &Arc<Pod>| controller_of(&**pod).is_some_and(|owner| owner.uid == uid(own)) && pods::is_active(pod);
+        self.pods.in_namespace(namespace(own)).into_iter().filter(owned).collect()
     }
 
-    async fn write_status(&self, set: &ReplicaSet, status: ReplicaSetStatus) -> Result<(), Error> {
-        if set.status.as_ref() == Some(&status) {
+    async fn write_status(&self, own: &K, set: &ReplicaSet, status: ReplicaSetStatus) -> Result<(), Error> {
+        let updated = own.with_status(status);
+        if set.status == updated.as_set().status {
             return Ok(());
         }
-        let api: Api<ReplicaSet> = Api::namespaced(self.context.client.clone(), namespace(set));
-        let updated = ReplicaSet { status: Some(status), ..set.clone() };
-        self.replica_sets.observe(api.replace_status(name(set), &post_params(), &updated).await?);
+        let api: Api<K> = Api::namespaced(self.context.client.clone(), namespace(own));
+        self.sets.observe(api.replace_status(name(own), &post_params(), &updated).await?);
         Ok(())
     }
 }

@@ -43,6 +43,8 @@
 //! table::cells(&kind, &Value, now_seconds: i64) -> Vec<Value>
 //! openapi::v2(&[&Kind]) / openapi::v3(&[&Kind], group_version) -> Value
 //! openapi::v2_protobuf(&Value) -> Vec<u8>                 // for Accept: application/com.github.proto-openapi.spec.v2@v1.0+protobuf
+//! protobuf::object(&[u8], Type) -> Result<Value, ProtobufError>          // what client-go's default clients send
+//! protobuf::document(&[u8]) -> Result<Vec<u8>, ProtobufError>           // JSON of an object, list or status, in its envelope
 //! json_path::find(&Value, ".spec.x") -> Vec<&Value>       // scale paths, selectable fields, printer columns
 //! quantity::Quantity::parse(&str) -> Result<Quantity, QuantityError>
 //! ```
@@ -55,11 +57,12 @@ pub mod json_path;
 pub mod kinds;
 pub mod openapi;
 pub mod patch;
-pub mod quantity;
+pub mod protobuf;
 pub mod strategy;
 pub mod table;
 pub mod types;
 pub mod validate;
 
+pub use coracle_quantity as quantity;
 pub use kinds::Kind;
 pub use types::{Schema, Type};

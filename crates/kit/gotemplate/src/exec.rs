@@ -13,6 +13,8 @@ use crate::{
     value::{List, Object, Str, Value},
 };
 
+/// A message of nested templates does not grow beyond this.
+const MESSAGE_LIMIT_BYTES: usize = 192 << 10;
 /// Go's words, which it says at a depth of its own.
 const TOO_DEEP: &str = "exceeded maximum template depth (100000)";
 
@@ -398,7 +400,7 @@ impl<'t, 'c, 'h> State<'t, 'c, 'h> {
     /// A constant where nothing says what type it should be.
     fn constant(&self, number: &Number) -> Exec<Cell> {
         let text = &*number.text;
-        let hexadecimal = text.len() > 2 && (text.starts_with("0x") || text.starts_with("0X"));
+        let hexadecimal = (text.starts_with("0x") || text.starts_with("0X")) && !text.contains(['p', 'P']);
         let looks_real = text.contains(['.', 'e', 'E', 'p', 'P']) && !hexadecimal && !text.starts_with('\'');
         match (number.float, number.int) {
             (Some(float), _) if looks_real => Ok(Cell::of(Value::Float(float))),
@@ -499,9 +501,9 @@ impl<'t> State<'t, '_, '_> {
         let mut values = Vec::with_capacity(arguments.len());
         let mut absent = false;
         if let Target::Function(Callee::Builtin(Builtin::Len)) = target {
-            let cell = match (arguments.operands.first(), arguments.last) {
+            let cell = match (arguments.operands.first(), &arguments.last) {
                 (Some(operand), _) => self.operand(dot, operand)?,
-                (None, last) => last.unwrap_or_default(),
+                (None, last) => last.clone().unwrap_or_default(),
             };
             absent = cell.is_invalid();
             values.push(cell.value);
@@ -510,12 +512,14 @@ impl<'t> State<'t, '_, '_> {
                 let value = self.argument(dot, operand, type_of(index))?;
                 values.push(value);
             }
-            if let Some(last) = arguments.last {
+            if let Some(last) = arguments.last.clone() {
                 let value = self.admit(last, type_of(values.len()))?;
                 values.push(value);
             }
         }
-        let result = if absent {
+        let result = if let Target::Function(Callee::Builtin(Builtin::Call)) = target {
+            Err(not_a_function(arguments.operands.first(), &values[0]))
+        } else if absent {
             Err(FunctionError::new("reflect: call of reflect.Value.Type on zero Value"))
         } else {
             target.run(self.context, &values)
@@ -524,9 +528,27 @@ impl<'t> State<'t, '_, '_> {
             Ok(value) => Ok(Cell::boxed(value)),
             Err(error) => {
                 self.at = node;
+                if error.cause().is_some_and(|cause| cause.message.len() > MESSAGE_LIMIT_BYTES) {
+                    // Each template on the way would repeat all this; who reads so far has seen enough.
+                    return Err(error.into_cause().expect("just seen"));
+                }
                 let message = self.located(format_args!("error calling {name}: {error}"));
                 Err(ExecError { message, cause: Some(Box::new(error)) })
             }
         }
     }
+}
+
+/// What `call` says of a value: there are no functions among ours.
+fn not_a_function(operand: Option<&Operand>, value: &Value) -> FunctionError {
+    if value.is_nil() {
+        return "call of nil".into();
+    }
+    let type_name = value.type_name();
+    let name = match (operand, value) {
+        (Some(operand), _) => operand.to_string(),
+        (None, Value::String(text)) => text.to_string(),
+        (None, _) => format!("<{type_name} Value>"),
+    };
+    format!("non-function {name} of type {type_name}").into()
 }

@@ -148,6 +148,10 @@ impl FunctionError {
         FunctionError { message: message.into(), cause: Some(Box::new(cause)) }
     }
 
+    pub(crate) fn into_cause(self) -> Option<ExecError> {
+        self.cause.map(|cause| *cause)
+    }
+
     pub(crate) fn cause(&self) -> Option<&ExecError> {
         self.cause.as_deref()
     }

@@ -39,9 +39,9 @@ fn render(helm: &Helm) -> Result<ExitCode, String> {
     if !path.exists() {
         return Err(missing_chart(chart));
     }
-    let values = values(helm)?;
+    let values = values(helm, flavour)?;
     let mut warnings = Warnings::default();
-    let chart = load(path, &mut warnings).map_err(|error| error.to_string())?;
+    let chart = load(path, flavour, &mut warnings).map_err(|error| error.to_string())?;
     let request = Request {
         release: Release {
             name,
@@ -93,7 +93,7 @@ fn named(helm: &Helm) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output).into_owned())
 }
 
-fn values(helm: &Helm) -> Result<Rc<Dict>, String> {
+fn values(helm: &Helm, flavour: Flavour) -> Result<Rc<Dict>, String> {
     let mut files = Vec::new();
     for path in &helm.values {
         files.push((path.clone(), read(path)?));
@@ -106,7 +106,7 @@ fn values(helm: &Helm) -> Result<Rc<Dict>, String> {
         from_files: helm.set_file.clone(),
         literals: helm.set_literal.clone(),
     };
-    options.merge(&mut |path| read(path)).map_err(|error| error.to_string())
+    options.merge(flavour, &mut |path| read(path)).map_err(|error| error.to_string())
 }
 
 /// A file, or standard input for `-`.

@@ -88,7 +88,11 @@ impl KubeVersion {
     }
 
     fn typed(&self, flavour: Flavour) -> TypedKubeVersion {
-        TypedKubeVersion { version: self.clone(), flavour }
+        let mut version = self.clone();
+        if flavour == Flavour::Helm3 {
+            version.version.clone_from(&self.normalized);
+        }
+        TypedKubeVersion { version, flavour }
     }
 }
 

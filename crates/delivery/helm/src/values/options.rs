@@ -5,7 +5,7 @@ use std::rc::Rc;
 use coracle_gotemplate::{Dict, Value};
 
 use super::{merge_maps, read, set, table};
-use crate::json;
+use crate::{Flavour, json};
 
 /// What a user gave on the command line, or an Application in its spec.
 #[derive(Debug, Clone, Default)]
@@ -27,14 +27,19 @@ pub struct OptionsError(String);
 
 impl Options {
     /// All of it merged. `open` reads the files `--set-file` names; its error is a message.
-    pub fn merge(&self, open: &mut dyn FnMut(&str) -> Result<String, String>) -> Result<Rc<Dict>, OptionsError> {
+    pub fn merge(
+        &self,
+        flavour: Flavour,
+        open: &mut dyn FnMut(&str) -> Result<String, String>,
+    ) -> Result<Rc<Dict>, OptionsError> {
         let mut base = table();
         for (name, text) in &self.files {
-            let values = read(text).map_err(|error| OptionsError(format!("failed to parse {name}: {error}")))?;
+            let values =
+                read(text, flavour).map_err(|error| OptionsError(format!("failed to parse {name}: {error}")))?;
             base = merge_maps(&base, &values);
         }
         for text in &self.json {
-            base = merge_json(base, text)?;
+            base = merge_json(base, text, flavour)?;
         }
         for text in &self.set {
             set::typed(text, &base).map_err(|error| OptionsError(format!("failed parsing --set data: {error}")))?;
@@ -55,8 +60,8 @@ impl Options {
     }
 }
 
-fn merge_json(base: Rc<Dict>, text: &str) -> Result<Rc<Dict>, OptionsError> {
-    if text.trim().starts_with('{') {
+fn merge_json(base: Rc<Dict>, text: &str, flavour: Flavour) -> Result<Rc<Dict>, OptionsError> {
+    if flavour == Flavour::Helm4 && text.trim().starts_with('{') {
         return match json::parse(text.trim()) {
             Ok(Value::Dict(values)) => Ok(merge_maps(&base, &values)),
             _ => Err(OptionsError(format!("failed parsing --set-json data JSON: {text}"))),

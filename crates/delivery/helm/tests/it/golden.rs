@@ -90,14 +90,19 @@ fn real(program: &str, case: &Case, dir: &Path) -> String {
     }
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let start = text.find("Error: ").unwrap_or(0);
-    text[start..].to_owned()
+    without_place(&text[start..], dir)
+}
+
+/// The same wherever the chart was put.
+fn without_place(text: &str, dir: &Path) -> String {
+    text.replace(&dir.display().to_string(), "DIR")
 }
 
 /// What we say.
 fn ours(case: &Case, dir: &Path, flavour: Flavour) -> String {
     match render(case, dir, flavour) {
         Ok(text) => text,
-        Err(message) => format!("Error: {message}\n"),
+        Err(message) => without_place(&format!("Error: {message}\n"), dir),
     }
 }
 
@@ -139,9 +144,10 @@ fn render(case: &Case, dir: &Path, flavour: Flavour) -> Result<String, String> {
             other => panic!("{other}: the cases know no such flag"),
         }
     }
-    let values = options.merge(&mut |path| Err(format!("{path}: no files here"))).map_err(|error| error.to_string())?;
+    let values =
+        options.merge(flavour, &mut |path| Err(format!("{path}: no files here"))).map_err(|error| error.to_string())?;
     let mut warnings = Warnings::default();
-    let chart = load(&dir.join("web"), &mut warnings).map_err(|error| error.to_string())?;
+    let chart = load(&dir.join("web"), flavour, &mut warnings).map_err(|error| error.to_string())?;
     let request = Request { release, values, capabilities, flavour, skip_schema };
     let output = template(&chart, &request, &mut Fixed(NoCluster), &mut warnings).map_err(|error| {
         let hint = if error.came_from_rendering() { "\n\nUse --debug flag to render out invalid YAML" } else { "" };

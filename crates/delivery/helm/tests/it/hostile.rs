@@ -21,7 +21,7 @@ fn render(template_text: &str) -> Result<String, String> {
             file("templates/a.yaml", template_text),
         ];
         let mut warnings = Warnings::default();
-        let chart = load::files(files, &mut warnings).map_err(|error| error.to_string())?;
+        let chart = load::files(files, Flavour::Helm4, &mut warnings).map_err(|error| error.to_string())?;
         let request = Request {
             release: Release { name: "r".to_owned(), namespace: "n".to_owned(), is_upgrade: false, revision: 1 },
             values: Rc::default(),
@@ -61,7 +61,7 @@ fn a_chart_within_itself_ends() {
         name.push_str("charts/c/");
         files.push(file(&format!("{name}Chart.yaml"), "apiVersion: v2\nname: c\nversion: 1.0.0\n"));
     }
-    assert!(load::files(files, &mut Warnings::default()).is_err());
+    assert!(load::files(files, Flavour::Helm4, &mut Warnings::default()).is_err());
 }
 
 proptest! {

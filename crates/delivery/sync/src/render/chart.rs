@@ -31,14 +31,14 @@ pub(super) fn rendered(
     let failed = |message: String| RenderError { file: join(directory, FILE), line: 0, column: 0, message };
     on_deep_stack(move || {
         let mut warnings = Warnings::default();
-        let chart = load::filtered(files, &mut warnings).map_err(|error| failed(error.to_string()))?;
+        let chart = load::filtered(files, Flavour::Helm4, &mut warnings).map_err(|error| failed(error.to_string()))?;
         let mut open = |path: &str| {
             let found = named.iter().find(|(known, _)| known == path);
             found.map(|(_, text)| text.clone()).ok_or_else(|| format!("{path}: there is no such file"))
         };
         let request = Request {
             release: release(&settings, place),
-            values: options.merge(&mut open).map_err(|error| failed(error.to_string()))?,
+            values: options.merge(Flavour::Helm4, &mut open).map_err(|error| failed(error.to_string()))?,
             capabilities: capabilities(&settings).map_err(failed)?,
             flavour: Flavour::Helm4,
             skip_schema: settings.skip_schema_validation,

@@ -3,14 +3,17 @@
 //! Usage is counted from the objects in the store at the time of the request, so it cannot drift. Writes in namespaces with
 //! quotas take turns ([`turn`]), so that two of them cannot both have the last of something.
 
-use std::collections::BTreeMap;
+pub mod status;
+mod usage;
 
 use coracle_schema::quantity::Quantity;
-use serde_json::{Value, json};
+use coracle_store::Snapshot;
+use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
 
 use super::{Admission, Attributes, Operation};
-use crate::{object, server::Inner, status::Failure};
+use crate::{object, registry::Resource, server::Inner, status::Failure};
+use usage::{Usage, quantity};
 
 /// See the module.
 #[derive(Debug)]
@@ -25,8 +28,6 @@ pub async fn turn(server: &Inner, namespace: &str) -> Option<OwnedMutexGuard<()>
     }
     Some(server.quota_turn.clone().lock_owned().await)
 }
-
-type Usage = BTreeMap<String, Quantity>;
 
 impl Admission for ResourceQuota {
     fn validate(&self, request: &Attributes<'_>, object: &Value) -> Result<(), Failure> {
@@ -47,13 +48,16 @@ impl Admission for ResourceQuota {
 fn check(request: &Attributes<'_>, quota: &Value, object: &Value) -> Result<(), Failure> {
     let hard = quota["spec"]["hard"].as_object().into_iter().flatten();
     let hard: Vec<(&String, Quantity)> = hard.filter_map(|(name, value)| Some((name, quantity(value)?))).collect();
-    let wanted = usage_of(request, object);
-    if !in_scope(quota, object, request) || !hard.iter().any(|(name, _)| wanted.contains_key(*name)) {
+    let kind = &request.resource.kind;
+    let wanted = usage::of(kind, object);
+    if !usage::in_scope(quota, &request.resource.kind, object)
+        || !hard.iter().any(|(name, _)| wanted.contains_key(*name))
+    {
         return must_specify(request, quota, &hard, object);
     }
     must_specify(request, quota, &hard, object)?;
-    let before = request.old.map(|old| usage_of(request, old)).unwrap_or_default();
-    let used = used_in_namespace(request, quota)?;
+    let before = request.old.map(|old| usage::of(kind, old)).unwrap_or_default();
+    let used = used(request.resource, &request.server.store.snapshot(), request.namespace, quota)?;
     let mut over: Vec<(String, String, String, String)> = Vec::new();
     for (name, limit) in hard {
         let Some(asked) = wanted.get(name) else { continue };
@@ -91,7 +95,7 @@ fn must_specify(
     hard: &[(&String, Quantity)],
     object: &Value,
 ) -> Result<(), Failure> {
-    if !request.is(Operation::Create, "", "pods") || !in_scope(quota, object, request) {
+    if !request.is(Operation::Create, "", "pods") || !usage::in_scope(quota, &request.resource.kind, object) {
         return Ok(());
     }
     let mut missing: Vec<String> = Vec::new();
@@ -118,114 +122,15 @@ fn must_specify(
     Err(request.forbidden(&format!("failed quota: {}: must specify {}", object::name(quota), missing.join("; "))))
 }
 
-fn quantity(value: &Value) -> Option<Quantity> {
-    match value {
-        Value::String(text) => Quantity::parse(text).ok(),
-        Value::Number(number) => Quantity::parse(&number.to_string()).ok(),
-        _ => None,
-    }
-}
-
-/// Scopes narrow a quota to some pods; other objects are not in any.
-fn in_scope(quota: &Value, object: &Value, request: &Attributes<'_>) -> bool {
-    let scopes: Vec<&str> =
-        quota["spec"]["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    if scopes.is_empty() {
-        return true;
-    }
-    if request.resource.kind.plural != "pods" {
-        return false;
-    }
-    let best_effort = crate::strategy::quality_of_service(&object["spec"]) == "BestEffort";
-    let terminating = object["spec"]["activeDeadlineSeconds"].is_number();
-    scopes.iter().all(|scope| match *scope {
-        "BestEffort" => best_effort,
-        "NotBestEffort" => !best_effort,
-        "Terminating" => terminating,
-        "NotTerminating" => !terminating,
-        _ => true,
-    })
-}
-
-/// What one object counts for.
-fn usage_of(request: &Attributes<'_>, object: &Value) -> Usage {
-    let kind = &request.resource.kind;
-    let one = Quantity::from_units(1);
-    let mut usage = Usage::new();
-    usage.insert(format!("count/{}", kind.group_resource()), one);
-    if kind.group.is_empty() {
-        usage.insert(kind.plural.to_string(), one);
-    }
-    match (&*kind.group, &*kind.plural) {
-        ("", "pods") => add_pod(&mut usage, object),
-        ("", "services") => add_service(&mut usage, object),
-        ("", "persistentvolumeclaims") => {
-            if let Some(size) = quantity(&object["spec"]["resources"]["requests"]["storage"]) {
-                usage.insert("requests.storage".into(), size);
-            }
-        }
-        _ => {}
-    }
-    usage
-}
-
-fn add_pod(usage: &mut Usage, pod: &Value) {
-    if matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")) {
-        usage.clear();
-        return;
-    }
-    for (field, prefix) in [("requests", "requests."), ("limits", "limits.")] {
-        for container in pod["spec"]["containers"].as_array().into_iter().flatten() {
-            for (name, value) in container["resources"][field].as_object().into_iter().flatten() {
-                let Some(value) = quantity(value) else { continue };
-                let mut add = |key: String| {
-                    let sum = match usage.remove(&key) {
-                        Some(so_far) => so_far + value,
-                        None => value,
-                    };
-                    usage.insert(key, sum);
-                };
-                add(format!("{prefix}{name}"));
-                if field == "requests" && matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") {
-                    add(name.clone());
-                }
-            }
-        }
-    }
-}
-
-fn add_service(usage: &mut Usage, service: &Value) {
-    let ports = service["spec"]["ports"].as_array().map_or(0, Vec::len);
-    let parse = |count: usize| Quantity::from_units(i64::try_from(count).unwrap_or(i64::MAX));
-    match service["spec"]["type"].as_str() {
-        Some("NodePort") => {
-            usage.insert("services.nodeports".into(), parse(ports));
-        }
-        Some("LoadBalancer") => {
-            usage.insert("services.loadbalancers".into(), parse(1));
-            if service["spec"]["allocateLoadBalancerNodePorts"] != json!(false) {
-                usage.insert("services.nodeports".into(), parse(ports));
-            }
-        }
-        _ => {}
-    }
-}
-
-/// What the namespace's objects of the request's kind count for so far.
-fn used_in_namespace(request: &Attributes<'_>, quota: &Value) -> Result<Usage, Failure> {
-    let snapshot = request.server.store.snapshot();
+/// What the namespace's objects of a resource count for so far.
+fn used(resource: &Resource, snapshot: &Snapshot, namespace: &str, quota: &Value) -> Result<Usage, Failure> {
     let mut total = Usage::new();
-    for record in snapshot.list(&request.resource.scope(request.namespace)) {
+    for record in snapshot.list(&resource.scope(namespace)) {
         let object = object::decode(record)?;
-        if !in_scope(quota, &object, request) {
-            continue;
-        }
-        for (name, value) in usage_of(request, &object) {
-            let sum = match total.remove(&name) {
-                Some(so_far) => so_far + value,
-                None => value,
-            };
-            total.insert(name, sum);
+        if usage::in_scope(quota, &resource.kind, &object) {
+            for (name, value) in usage::of(&resource.kind, &object) {
+                usage::add(&mut total, name, value);
+            }
         }
     }
     Ok(total)

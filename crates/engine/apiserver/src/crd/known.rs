@@ -6,12 +6,13 @@ use std::{
     sync::Arc,
 };
 
+use coracle_cel::rules::Rules;
 use coracle_schema::{Kind, Type};
 use coracle_store::{Record, Snapshot};
 use serde_json::Value;
 
-use super::PREFIX;
-use crate::{object, registry::Resource};
+use super::{PREFIX, conversion::ConversionHook};
+use crate::{object, reach::Reach, registry::Resource};
 
 /// All definitions, by name.
 #[derive(Default)]
@@ -31,14 +32,14 @@ pub struct Definition {
 
 impl Known {
     /// Takes in what has changed.
-    pub fn refresh(&mut self, snapshot: &Snapshot) {
+    pub fn refresh(&mut self, snapshot: &Snapshot, reach: &Reach) {
         let mut before = std::mem::take(&mut self.0);
         for record in snapshot.list(PREFIX) {
             let name = object::key_name(record.key());
             let known = before.remove(name);
             let definition = match known {
                 Some(known) if known.record.revision() == record.revision() => Some(known),
-                known => Definition::read(record, known),
+                known => Definition::read(record, known, reach),
             };
             if let Some(definition) = definition {
                 self.0.insert(name.to_owned(), definition);
@@ -54,7 +55,7 @@ impl Known {
 
 impl Definition {
     /// Reads a definition; `known` is what was known of it so far. `None` where the store is damaged there.
-    fn read(record: &Arc<Record>, known: Option<Self>) -> Option<Self> {
+    fn read(record: &Arc<Record>, known: Option<Self>, reach: &Reach) -> Option<Self> {
         let mut value = object::decode(record).ok()?;
         let mut hasher = DefaultHasher::new();
         value["spec"].to_string().hash(&mut hasher);
@@ -62,7 +63,7 @@ impl Definition {
         let fingerprint = hasher.finish();
         let resources = match known.filter(|known| known.fingerprint == fingerprint) {
             Some(known) => known.resources,
-            None => resources(&value, record.revision()),
+            None => resources(&value, record.revision(), reach),
         };
         for version in value["spec"]["versions"].as_array_mut().into_iter().flatten() {
             if let Some(version) = version.as_object_mut() {
@@ -74,11 +75,12 @@ impl Definition {
 }
 
 /// The served versions of a definition.
-fn resources(definition: &Value, revision: u64) -> Vec<Arc<Resource>> {
+fn resources(definition: &Value, revision: u64, reach: &Reach) -> Vec<Arc<Resource>> {
     let Ok(versions) = Kind::from_crd(definition) else { return Vec::new() };
     let storage = versions.iter().find(|version| version.storage).map(|version| version.kind.version.to_string());
     let Some(storage) = storage else { return Vec::new() };
     let terminating = object::is_deleting(definition);
+    let hook = ConversionHook::parse(reach, &definition["spec"]["conversion"]).map(Arc::new);
     versions
         .into_iter()
         .filter(|version| version.served)
@@ -86,12 +88,20 @@ fn resources(definition: &Value, revision: u64) -> Vec<Arc<Resource>> {
             let facts = version.kind.custom.clone().unwrap_or_default();
             let selectable =
                 facts.selectable_fields.iter().map(|path| path.trim_start_matches('.').to_owned()).collect();
-            let mut resource = Resource::custom(version.kind, &storage, selectable, facts.deprecation_warning);
+            let mut resource =
+                Resource::custom(version.kind, &storage, hook.clone(), selectable, facts.deprecation_warning);
             resource.terminating = terminating;
+            resource.rules = schema_of(definition, &resource.kind.version).and_then(Rules::compile).map(Arc::new);
             resource.complete_since = if has_defaults(resource.kind.schema.root()) { revision } else { 0 };
             Arc::new(resource)
         })
         .collect()
+}
+
+/// The schema of a version, as it is written.
+fn schema_of<'a>(definition: &'a Value, version: &str) -> Option<&'a Value> {
+    let versions = definition["spec"]["versions"].as_array()?;
+    versions.iter().find(|known| known["name"] == version)?["schema"].get("openAPIV3Schema")
 }
 
 fn has_defaults(of: Type<'_>) -> bool {

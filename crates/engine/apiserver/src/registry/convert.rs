@@ -1,12 +1,20 @@
 //! Versions of one resource: the same stored object under several names and shapes.
 //!
 //! An object lies in the store in one version. Reading it in that version is reading its bytes; any other version goes
-//! through one function in and one out.
+//! through one function in and one out, or through a webhook.
+
+pub mod older;
+
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use older::Older;
+
+use crate::{crd::conversion::ConversionHook, status::Failure};
+
 /// Between a served version and the stored one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Conversion {
     /// They are the same.
     Same,
@@ -15,16 +23,26 @@ pub enum Conversion {
         /// What stored objects carry.
         stored: String,
     },
+    /// A webhook knows how.
+    Webhook {
+        /// What stored objects carry.
+        stored: String,
+        /// The webhook.
+        hook: Arc<ConversionHook>,
+    },
     /// events.k8s.io/v1, stored as core events.
     Events,
     /// autoscaling/v1, stored as autoscaling/v2.
     AutoscalingV1,
+    /// A version that is served out of kindness.
+    Older(&'static Older),
 }
 
 /// The group whose keys hold a resource: events of both groups are the same objects.
 pub fn storage_group<'a>(group: &'a str, plural: &str) -> &'a str {
     match (group, plural) {
         ("events.k8s.io", "events") => "",
+        ("extensions", "ingresses") => "networking.k8s.io",
         _ => group,
     }
 }
@@ -34,15 +52,43 @@ pub fn of(group: &str, version: &str, plural: &str) -> Conversion {
     match (group, version, plural) {
         ("events.k8s.io", "v1", "events") => Conversion::Events,
         ("autoscaling", "v1", "horizontalpodautoscalers") => Conversion::AutoscalingV1,
-        _ => Conversion::Same,
+        ("admissionregistration.k8s.io", "v1alpha1", _) => {
+            Conversion::Rename { stored: "admissionregistration.k8s.io/v1beta1".to_owned() }
+        }
+        _ => older::find(group, version, plural).map_or(Conversion::Same, Conversion::Older),
     }
 }
 
 impl Conversion {
+    /// Whether somebody else has to be asked.
+    pub fn is_remote(&self) -> bool {
+        matches!(self, Self::Webhook { .. })
+    }
+
     /// A served object as it is stored.
-    pub fn to_stored(&self, mut object: Value) -> Value {
+    pub async fn to_stored(&self, object: Value) -> Result<Value, Failure> {
         match self {
-            Self::Same => object,
+            Self::Webhook { stored, hook } => one(hook.convert(vec![object], stored).await),
+            _ => Ok(self.to_stored_here(object)),
+        }
+    }
+
+    /// A stored object as it is served under `api_version`.
+    pub async fn to_served(&self, object: Value, api_version: &str) -> Result<Value, Failure> {
+        one(self.all_to_served(vec![object], api_version).await)
+    }
+
+    /// Stored objects as they are served under `api_version`.
+    pub async fn all_to_served(&self, objects: Vec<Value>, api_version: &str) -> Result<Vec<Value>, Failure> {
+        match self {
+            Self::Webhook { hook, .. } => hook.convert(objects, api_version).await,
+            _ => Ok(objects.into_iter().map(|object| self.to_served_here(object, api_version)).collect()),
+        }
+    }
+
+    fn to_stored_here(&self, mut object: Value) -> Value {
+        match self {
+            Self::Same | Self::Webhook { .. } => object,
             Self::Rename { stored } => {
                 object["apiVersion"] = json!(stored);
                 object
@@ -53,13 +99,13 @@ impl Conversion {
                 object
             }
             Self::AutoscalingV1 => autoscaling_to_v2(object),
+            Self::Older(older) => older.to_today(object),
         }
     }
 
-    /// A stored object as it is served under `api_version`.
-    pub fn to_served(&self, mut object: Value, api_version: &str) -> Value {
+    fn to_served_here(&self, mut object: Value, api_version: &str) -> Value {
         match self {
-            Self::Same => object,
+            Self::Same | Self::Webhook { .. } => object,
             Self::Rename { .. } => {
                 object["apiVersion"] = json!(api_version);
                 object
@@ -70,8 +116,13 @@ impl Conversion {
                 object
             }
             Self::AutoscalingV1 => autoscaling_to_v1(object),
+            Self::Older(older) => older.to_older(object),
         }
     }
+}
+
+fn one(converted: Result<Vec<Value>, Failure>) -> Result<Value, Failure> {
+    converted?.pop().ok_or_else(|| Failure::internal("a conversion left no object"))
 }
 
 /// (core, events.k8s.io) names of an event's fields.
@@ -211,9 +262,9 @@ mod tests {
                 {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}},
             ],
         }});
-        let v1 = Conversion::AutoscalingV1.to_served(v2.clone(), "autoscaling/v1");
+        let v1 = Conversion::AutoscalingV1.to_served_here(v2.clone(), "autoscaling/v1");
         assert_eq!(v1["spec"]["targetCPUUtilizationPercentage"], 50);
-        let back = Conversion::AutoscalingV1.to_stored(v1);
+        let back = Conversion::AutoscalingV1.to_stored_here(v1);
         assert_eq!(back["spec"]["metrics"].as_array().unwrap().len(), 2);
         assert_eq!(back["spec"]["behavior"], v2["spec"]["behavior"]);
     }
@@ -222,11 +273,11 @@ mod tests {
     fn events_are_the_same_objects_in_both_groups() {
         let core =
             json!({"apiVersion": "v1", "kind": "Event", "involvedObject": {"name": "p"}, "message": "m", "count": 2});
-        let new = Conversion::Events.to_served(core.clone(), "events.k8s.io/v1");
+        let new = Conversion::Events.to_served_here(core.clone(), "events.k8s.io/v1");
         assert_eq!(
             (&new["regarding"]["name"], &new["note"], &new["deprecatedCount"]),
             (&json!("p"), &json!("m"), &json!(2))
         );
-        assert_eq!(Conversion::Events.to_stored(new), core);
+        assert_eq!(Conversion::Events.to_stored_here(new), core);
     }
 }

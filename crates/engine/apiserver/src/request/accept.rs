@@ -4,6 +4,9 @@ use http::{HeaderMap, header};
 
 use crate::{request::query::Query, status::Failure};
 
+/// What client-go asks for first.
+pub const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
 /// How an object is to be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Shape {
@@ -24,6 +27,8 @@ pub enum Format {
     Json,
     /// YAML.
     Yaml,
+    /// Kubernetes' protobuf.
+    Protobuf,
 }
 
 /// The representation a client gets.
@@ -80,21 +85,26 @@ pub fn ranges(headers: &HeaderMap) -> Vec<MediaRange<'_>> {
 }
 
 impl Accept {
-    /// What the client gets, or 406 when it takes nothing that is served.
-    pub fn negotiate(headers: &HeaderMap, query: &Query) -> Result<Self, Failure> {
+    /// What the client gets, or 406 when it takes nothing that is served. Custom resources have no protobuf form.
+    pub fn negotiate(headers: &HeaderMap, query: &Query, with_protobuf: bool) -> Result<Self, Failure> {
         let pretty = query.flag("pretty");
         let ranges = ranges(headers);
         if ranges.is_empty() {
             return Ok(Self { pretty, ..Self::default() });
         }
-        let found = ranges.iter().find_map(Self::from_range).ok_or_else(Failure::not_acceptable)?;
+        let mut served = ranges
+            .iter()
+            .filter_map(Self::from_range)
+            .filter(|accept| with_protobuf || accept.format != Format::Protobuf);
+        let found = served.next().ok_or_else(|| Failure::not_acceptable(with_protobuf))?;
         Ok(Self { pretty, ..found })
     }
 
     fn from_range(range: &MediaRange<'_>) -> Option<Self> {
         let format = match range.media_type {
-            "application/json" | "*/*" | "application/*" | "text/*" | "application/json;stream=watch" => Format::Json,
+            "application/json" | "*/*" | "application/*" | "text/*" => Format::Json,
             "application/yaml" => Format::Yaml,
+            PROTOBUF => Format::Protobuf,
             _ => return None,
         };
         let shape = match range.parameter("as") {
@@ -108,6 +118,10 @@ impl Accept {
         {
             return None;
         }
+        // A table's cells may be anything, and protobuf has no message for that.
+        if shape == Shape::Table && format == Format::Protobuf {
+            return None;
+        }
         Some(Self { shape, format, beta: range.parameter("v") == "v1beta1", pretty: false })
     }
 
@@ -116,6 +130,15 @@ impl Accept {
         match self.format {
             Format::Json => "application/json",
             Format::Yaml => "application/yaml",
+            Format::Protobuf => PROTOBUF,
+        }
+    }
+
+    /// `Content-Type` of a stream of events in this representation.
+    pub fn stream_type(self) -> &'static str {
+        match self.format {
+            Format::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+            _ => "application/json",
         }
     }
 }
@@ -125,9 +148,22 @@ mod tests {
     use super::*;
 
     fn negotiate(accept: &str) -> Option<(Shape, Format)> {
+        negotiate_for(accept, false)
+    }
+
+    fn negotiate_for(accept: &str, with_protobuf: bool) -> Option<(Shape, Format)> {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, accept.parse().unwrap());
-        Accept::negotiate(&headers, &Query::default()).ok().map(|a| (a.shape, a.format))
+        Accept::negotiate(&headers, &Query::default(), with_protobuf).ok().map(|a| (a.shape, a.format))
+    }
+
+    #[test]
+    fn protobuf_is_for_what_has_messages() {
+        let accept = "application/vnd.kubernetes.protobuf,application/json";
+        assert_eq!(negotiate_for(accept, true), Some((Shape::Whole, Format::Protobuf)));
+        assert_eq!(negotiate_for(accept, false), Some((Shape::Whole, Format::Json)));
+        let table = "application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1,application/json;as=Table;g=meta.k8s.io;v=v1";
+        assert_eq!(negotiate_for(table, true), Some((Shape::Table, Format::Json)));
     }
 
     #[test]

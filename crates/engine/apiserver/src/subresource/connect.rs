@@ -31,7 +31,8 @@ pub async fn connect(call: &Call<'_>, method: &Method, upgrade: Option<OnUpgrade
     }
     let pod = object::decode(&*call.record()?)?;
     if info.subresource != "log" {
-        admission::validate(&call.attributes(Operation::Connect, &info.name, Some(&pod), false), &pod)?;
+        let attributes = call.attributes(Operation::Connect, &info.name, Some(&pod), false);
+        admission::validate_without_object(&attributes, &pod).await?;
     }
     let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
     if node.is_empty() {

@@ -4,12 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{Method, Response, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
-use rand::RngExt;
-use serde_json::Value;
 
 use super::relay::{Target, relay};
 use crate::{
     object,
+    remote::tls_to_anyone,
     response::{self, Answer},
     status::Failure,
     verbs::Call,
@@ -36,12 +35,14 @@ pub async fn proxy(call: &Call<'_>, method: &Method, upgrade: Option<OnUpgrade>)
         "pods" => pod_address(call)?,
         _ => service_address(call)?,
     };
-    let dialer = call.server.dialer.as_ref();
-    let dialer = dialer.ok_or_else(|| Failure::unavailable("this server has no way to the pod network"))?;
-    let stream = dialer
-        .dial(address)
-        .await
-        .map_err(|error| Failure::unavailable(format!("error trying to reach service: dial tcp {address}: {error}")))?;
+    let stream = call.server.reach.dial(address).await?;
+    if split_name(&info.name).0 == "https" {
+        let ip = address.ip().to_string();
+        let stream = tls_to_anyone(stream, &ip).await;
+        let stream = stream
+            .map_err(|error| Failure::unavailable(format!("error trying to reach service: tls {address}: {error}")))?;
+        return relay(call, stream, Target { method: method.clone(), path, host: address.to_string() }, upgrade).await;
+    }
     relay(call, stream, Target { method: method.clone(), path, host: address.to_string() }, upgrade).await
 }
 
@@ -71,8 +72,7 @@ fn split_name(text: &str) -> (&str, &str, &str) {
 }
 
 fn pod_address(call: &Call<'_>) -> Result<SocketAddr, Failure> {
-    let (scheme, name, port) = split_name(&call.request.info.name);
-    refuse_https(scheme)?;
+    let (_, name, port) = split_name(&call.request.info.name);
     let key = call.resource.key(&call.request.info.namespace, name);
     let record = call.server.store.get(&key).ok_or_else(|| Failure::not_found(call.resource.group_resource(), name))?;
     let pod = object::decode(&record)?;
@@ -95,87 +95,20 @@ fn pod_address(call: &Call<'_>) -> Result<SocketAddr, Failure> {
     Ok(SocketAddr::new(address, u16::try_from(number).map_err(|_| Failure::bad_request("invalid port"))?))
 }
 
-fn refuse_https(scheme: &str) -> Result<(), Failure> {
-    match scheme {
-        "https" => {
-            Err(Failure::plain(501, "NotImplemented", "the server proxies to pods and services over plain HTTP only"))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// A ready endpoint of the service's port, any of them.
 fn service_address(call: &Call<'_>) -> Result<SocketAddr, Failure> {
-    let (scheme, name, port) = split_name(&call.request.info.name);
-    refuse_https(scheme)?;
-    let namespace = &call.request.info.namespace;
-    let key = call.resource.key(namespace, name);
-    let record = call.server.store.get(&key).ok_or_else(|| Failure::not_found(call.resource.group_resource(), name))?;
-    let service = object::decode(&record)?;
-    let port_name = port_name(&service, port)
-        .ok_or_else(|| Failure::unavailable(format!("no service port {port:?} found for service {name:?}")))?;
-    let mut ready = Vec::new();
-    let snapshot = call.server.store.snapshot();
-    let prefix = format!("/discovery.k8s.io/endpointslices/{namespace}/");
-    let slices = snapshot.list(&prefix).filter(|slice| slice.label("kubernetes.io/service-name") == Some(name));
-    for slice in slices {
-        ready.extend(ready_endpoints(&object::decode(slice)?, &port_name));
-    }
-    if ready.is_empty() {
-        return Err(Failure::unavailable(format!("no endpoints available for service {:?}", call.request.info.name)));
-    }
-    Ok(ready[rand::rng().random_range(0..ready.len())])
-}
-
-/// The name of the port the client means, by number, by name, or the only one.
-fn port_name(service: &Value, port: &str) -> Option<String> {
-    let ports = service["spec"]["ports"].as_array()?;
-    let found = match port {
-        "" => ports.first().filter(|_| ports.len() == 1),
-        text => ports
-            .iter()
-            .find(|port| port["name"] == text || port["port"].as_u64().is_some_and(|n| n.to_string() == text)),
-    };
-    found.map(|port| port["name"].as_str().unwrap_or_default().to_owned())
-}
-
-fn ready_endpoints(slice: &Value, port_name: &str) -> Vec<SocketAddr> {
-    let ports = slice["ports"].as_array().into_iter().flatten();
-    let port = ports.into_iter().find(|port| port["name"].as_str().unwrap_or_default() == port_name);
-    let Some(port) = port.and_then(|port| port["port"].as_u64()).and_then(|port| u16::try_from(port).ok()) else {
-        return Vec::new();
-    };
-    let endpoints = slice["endpoints"].as_array().into_iter().flatten();
-    endpoints
-        .filter(|endpoint| endpoint["conditions"]["ready"] != Value::Bool(false))
-        .flat_map(|endpoint| endpoint["addresses"].as_array().into_iter().flatten())
-        .filter_map(|address| address.as_str()?.parse().ok())
-        .map(|address| SocketAddr::new(address, port))
-        .collect()
+    let (_, name, port) = split_name(&call.request.info.name);
+    call.server.reach.endpoint(&call.request.info.namespace, name, port)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
-    fn names_and_ports_are_told_apart() {
+    fn names_are_taken_apart() {
         assert_eq!(split_name("web"), ("", "web", ""));
         assert_eq!(split_name("web:http"), ("", "web", "http"));
         assert_eq!(split_name("http:web:80"), ("http", "web", "80"));
-        let service = json!({"spec": {"ports": [{"name": "http", "port": 80}, {"name": "admin", "port": 81}]}});
-        assert_eq!(port_name(&service, "81").as_deref(), Some("admin"));
-        assert_eq!(port_name(&service, "http").as_deref(), Some("http"));
-        assert_eq!(port_name(&service, ""), None);
-    }
-
-    #[test]
-    fn endpoints_that_are_not_ready_are_left_out() {
-        let slice = json!({"ports": [{"name": "http", "port": 8080}], "endpoints": [
-            {"addresses": ["10.42.0.2"], "conditions": {"ready": true}},
-            {"addresses": ["10.42.0.3"], "conditions": {"ready": false}},
-        ]});
-        assert_eq!(ready_endpoints(&slice, "http"), ["10.42.0.2:8080".parse().unwrap()]);
     }
 }

@@ -65,7 +65,7 @@ fn outgoing(call: &Call<'_>, target: Target, upgrades: bool) -> Request<Full<Byt
     *request.uri_mut() = target.path.parse().unwrap_or_default();
     let headers = request.headers_mut();
     for (name, value) in &call.request.headers {
-        let hop = HOP_BY_HOP.contains(name) && !(upgrades && matches!(*name, header::CONNECTION | header::UPGRADE));
+        let hop = is_between_neighbours(name, upgrades);
         let ours = *name == header::HOST || *name == header::CONTENT_LENGTH || *name == header::AUTHORIZATION;
         if !hop && !ours && !name.as_str().starts_with("impersonate-") {
             headers.append(name.clone(), value.clone());
@@ -75,6 +75,11 @@ fn outgoing(call: &Call<'_>, target: Target, upgrades: bool) -> Request<Full<Byt
         headers.insert(header::HOST, host);
     }
     request
+}
+
+/// Whether a header is not to be passed on.
+pub fn is_between_neighbours(name: &HeaderName, upgrades: bool) -> bool {
+    HOP_BY_HOP.contains(name) && !(upgrades && matches!(*name, header::CONNECTION | header::UPGRADE))
 }
 
 /// What the node agent refuses, as a Status: its own errors are plain text.
@@ -101,7 +106,8 @@ pub async fn explain(answer: Answer) -> Result<Answer, Failure> {
     Err(Failure::plain(code, reason, if text.is_empty() { format!("the node agent answered {code}") } else { text }))
 }
 
-fn back(answer: Response<Incoming>) -> Answer {
+/// An answer on its way back, streams included.
+pub fn back(answer: Response<Incoming>) -> Answer {
     let (mut parts, body) = answer.into_parts();
     strip_hop_by_hop(&mut parts.headers);
     let body: Body = body.map_err(Into::into).boxed_unsync();
@@ -115,7 +121,7 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// Tells the client that the protocol is switched, and joins both sides once it has heard.
-fn switch(client: OnUpgrade, answer: Response<Incoming>) -> Answer {
+pub fn switch(client: OnUpgrade, answer: Response<Incoming>) -> Answer {
     let (parts, body) = answer.into_parts();
     let node = hyper::upgrade::on(Response::from_parts(parts.clone(), body));
     coracle_tasks::spawn("api-relay", async move {

@@ -41,7 +41,7 @@ impl Paths {
 pub async fn answer(call: &Call<'_>) -> Result<Answer, Failure> {
     let paths = Paths::of(call).ok_or_else(Failure::no_such_resource)?;
     if call.request.info.verb == "get" {
-        let value = call.served_value(&*call.record()?)?;
+        let value = call.served_value(&*call.record()?).await?;
         return show(call, &scale_of(call, &paths, &value));
     }
     let options = WriteOptions::parse(&call.request.query)?;
@@ -60,7 +60,7 @@ pub async fn answer(call: &Call<'_>) -> Result<Answer, Failure> {
         Ok(Proposal { value, managed: false })
     })
     .await?;
-    let value: Value = serde_json::from_slice(&written.bytes(call)?).map_err(Failure::internal)?;
+    let value: Value = serde_json::from_slice(&written.bytes(call).await?).map_err(Failure::internal)?;
     show(call, &scale_of(call, &paths, &value))
 }
 

@@ -5,10 +5,9 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::{
-    Call,
+    Call, all_served_values,
     delete::{DeleteOptions, delete_object},
     list::{Selection, select},
-    served_value,
 };
 use crate::{
     request::query::ListOptions,
@@ -36,7 +35,7 @@ pub async fn delete_collection(call: &Call<'_>) -> Result<Answer, Failure> {
             }
         }
     }
-    let items = page.records.iter().map(|record| served_value(call.resource, record)).collect::<Result<Vec<_>, _>>()?;
+    let items = all_served_values(call.resource, &page.records).await?;
     let list = json!({
         "kind": call.resource.kind.list_kind, "apiVersion": call.resource.api_version,
         "metadata": {"resourceVersion": page.revision.to_string()}, "items": items,

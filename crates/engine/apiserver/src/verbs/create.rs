@@ -7,9 +7,10 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-use super::{Call, incoming, served_bytes};
+use super::{Call, Today, incoming, served_bytes};
 use crate::{
     admission::{self, Operation},
+    crd,
     names, object,
     request::query::WriteOptions,
     response::Answer,
@@ -35,9 +36,9 @@ pub enum Written {
 
 impl Written {
     /// The object's bytes as the resource shows them.
-    pub fn bytes(&self, call: &Call<'_>) -> Result<Bytes, Failure> {
+    pub async fn bytes(&self, call: &Call<'_>) -> Result<Bytes, Failure> {
         match self {
-            Self::Stored(record) | Self::Unchanged(record) => served_bytes(call.resource, record),
+            Self::Stored(record) | Self::Unchanged(record) => served_bytes(call.resource, record).await,
             Self::Dry(value) | Self::Gone(value) => Ok(object::encode_plain(value).into()),
         }
     }
@@ -49,11 +50,21 @@ pub async fn create(call: &Call<'_>) -> Result<Answer, Failure> {
     let body = &call.request.body;
     let value = incoming::object(call.request, &call.resource.kind, body, options.field_validation)?;
     let written = create_object(call, value, &options).await?;
-    call.show(StatusCode::CREATED, written.bytes(call)?)
+    call.show(StatusCode::CREATED, written.bytes(call).await?)
 }
 
 /// Creates an object that is decoded already.
-pub async fn create_object(call: &Call<'_>, mut value: Value, options: &WriteOptions) -> Result<Written, Failure> {
+pub async fn create_object(call: &Call<'_>, value: Value, options: &WriteOptions) -> Result<Written, Failure> {
+    match Today::of(call)? {
+        Some(today) => {
+            let written = create_todays(&today.call(call), today.new_object(value), options).await?;
+            Ok(today.written(written))
+        }
+        None => create_todays(call, value, options).await,
+    }
+}
+
+async fn create_todays(call: &Call<'_>, mut value: Value, options: &WriteOptions) -> Result<Written, Failure> {
     if call.resource.terminating {
         let text = "create not allowed while custom resource definition is terminating";
         return Err(Failure::plain(405, "MethodNotAllowed", text));
@@ -89,8 +100,7 @@ fn name_it(value: &mut Value) -> bool {
 }
 
 async fn write_new(call: &Call<'_>, value: Value, options: &WriteOptions) -> Result<Written, Failure> {
-    let _turn = admission::quota::turn(call.server, &call.request.info.namespace).await;
-    let (value, hold) = prepare(call, value, options)?;
+    let Prepared { value, hold, turn: _turn } = prepare(call, value, options).await?;
     let key = call.resource.key(object::namespace(&value), object::name(&value));
     let name = object::name(&value).to_owned();
     let exists = || Failure::already_exists(call.resource.group_resource(), &name);
@@ -100,7 +110,7 @@ async fn write_new(call: &Call<'_>, value: Value, options: &WriteOptions) -> Res
     if options.dry_run {
         return Ok(Written::Dry(value));
     }
-    let stored = call.resource.conversion.to_stored(value);
+    let stored = call.resource.conversion.to_stored(value).await?;
     let meta = object::meta(&stored, &call.resource.selectable);
     let change = Change::create(key, meta, object::encode(&stored));
     let committed = call.server.store.commit(vec![change]).await.map_err(|error| match error {
@@ -114,8 +124,18 @@ async fn write_new(call: &Call<'_>, value: Value, options: &WriteOptions) -> Res
     record.map(Written::Stored).ok_or_else(|| Failure::internal("a write left no record"))
 }
 
+/// An object that may be written, with what is held for it until it is.
+pub struct Prepared {
+    /// The object.
+    pub value: Value,
+    /// What its strategy took for it.
+    pub hold: Hold,
+    /// Its turn at the quotas.
+    pub turn: admission::Turn,
+}
+
 /// Everything between decoding and the store.
-fn prepare(call: &Call<'_>, mut value: Value, options: &WriteOptions) -> Result<(Value, Hold), Failure> {
+async fn prepare(call: &Call<'_>, mut value: Value, options: &WriteOptions) -> Result<Prepared, Failure> {
     let kind = &*call.resource.kind;
     let server = call.server;
     let now = object::time(server.clock.now());
@@ -129,15 +149,16 @@ fn prepare(call: &Call<'_>, mut value: Value, options: &WriteOptions) -> Result<
     defaults::apply(kind, &mut value);
     let name = object::name(&value).to_owned();
     let attributes = call.attributes(Operation::Create, &name, None, options.dry_run);
-    admission::mutate(&attributes, &mut value)?;
+    admission::mutate(&attributes, &mut value).await?;
     let hold = call.resource.strategy.prepare_create(server, &mut value)?;
     defaults::apply(kind, &mut value);
     let mut causes: Vec<Cause> = validate::create(kind, &value).iter().map(Cause::from).collect();
     causes.extend(call.resource.strategy.validate_create(&value));
+    crd::rules::check(call, &value, None, &mut causes);
     if !causes.is_empty() {
         return Err(Failure::invalid(&kind.group, &kind.kind, &name, causes));
     }
-    admission::validate(&attributes, &value)?;
+    let turn = admission::validate(&attributes, &value).await?;
     if call.request.info.verb != "patch" || !super::patch::is_apply(call.request) {
         let manager = super::modify::manager(call, options);
         let request = apply::Request {
@@ -150,5 +171,5 @@ fn prepare(call: &Call<'_>, mut value: Value, options: &WriteOptions) -> Result<
         };
         value = apply::update(&request, value);
     }
-    Ok((value, hold))
+    Ok(Prepared { value, hold, turn })
 }

@@ -134,10 +134,11 @@ pub async fn delete_object(call: &Call<'_>, key: &str, options: &DeleteOptions) 
 }
 
 async fn attempt_delete(call: &Call<'_>, record: &Arc<Record>, options: &DeleteOptions) -> Result<Outcome, Failure> {
-    let live = call.served_value(record)?;
+    let live = call.served_value(record).await?;
     check_preconditions(call, &live, options)?;
     let name = object::name(&live).to_owned();
-    admission::validate(&call.attributes(Operation::Delete, &name, Some(&live), options.dry_run), &live)?;
+    let attributes = call.attributes(Operation::Delete, &name, Some(&live), options.dry_run);
+    admission::validate_without_object(&attributes, &live).await?;
     let mut value = live.clone();
     let by_default = call.resource.strategy.orphans_by_default().then_some(Propagation::Orphan);
     if let (None, true) = (options.propagation, &*call.resource.kind.plural == "jobs") {
@@ -152,7 +153,7 @@ async fn attempt_delete(call: &Call<'_>, record: &Arc<Record>, options: &DeleteO
         return Ok(if holds_back { Outcome::Deleting(value) } else { Outcome::Gone(value) });
     }
     let expect = Expect::Revision(record.revision());
-    let stored = call.resource.conversion.to_stored(value.clone());
+    let stored = call.resource.conversion.to_stored(value.clone()).await?;
     if !holds_back {
         let last = Some(object::encode(&stored));
         let change = Change::delete(record.key(), expect, last);
@@ -164,7 +165,7 @@ async fn attempt_delete(call: &Call<'_>, record: &Arc<Record>, options: &DeleteO
     let change = Change::put(record.key(), expect, meta, object::encode(&stored));
     let committed = call.server.store.commit(vec![change]).await.map_err(|error| lost_race(call, &error))?;
     match committed.records.into_iter().next().flatten() {
-        Some(record) => Ok(Outcome::Deleting(call.served_value(&record)?)),
+        Some(record) => Ok(Outcome::Deleting(call.served_value(&record).await?)),
         None => Err(Failure::internal("a write left no record")),
     }
 }

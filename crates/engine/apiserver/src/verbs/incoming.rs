@@ -4,18 +4,15 @@ use bytes::Bytes;
 use coracle_schema::{
     Kind, Schema, Type,
     decode::{self, Decoded},
-    fields,
+    fields, protobuf,
 };
 use serde_json::Value;
 
 use super::Call;
 use crate::{
-    request::{Request, payload, protobuf, query::FieldValidation},
+    request::{Request, accept::PROTOBUF, payload, query::FieldValidation},
     status::Failure,
 };
-
-/// What client-go writes built-in kinds in.
-const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// Decodes a body that should be an object of `kind`.
 pub fn object(request: &Request, kind: &Kind, body: &Bytes, validation: FieldValidation) -> Result<Value, Failure> {

@@ -9,6 +9,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{BufMut, Bytes, BytesMut};
+use coracle_schema::protobuf::ListWriter;
 use coracle_store::{Record, RevisionError, Snapshot};
 use http::StatusCode;
 use http_body::{Frame, SizeHint};
@@ -16,12 +17,11 @@ use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Call, served_bytes, served_value};
+use super::{Call, all_served_bytes, all_served_values};
 use crate::{
     object::{key_name, key_namespace},
-    registry::Resource,
     request::{
-        accept::{Format, Shape},
+        accept::{Format, PROTOBUF, Shape},
         query::{ListOptions, VersionMatch},
         selector::{FieldSelector, LabelSelector},
     },
@@ -79,7 +79,13 @@ struct Continue {
     /// The revision of the list; 0 once it is lost, and the rest may be newer.
     rv: u64,
     start: String,
+    /// When the first page was made, in seconds.
+    #[serde(default)]
+    at: i64,
 }
+
+/// How long a list may be read on page by page, as upstream's history reaches back.
+const PAGES_LIFE_SECONDS: i64 = 5 * 60;
 
 impl Continue {
     fn encode(&self) -> String {
@@ -141,7 +147,7 @@ pub async fn list(call: &Call<'_>) -> Result<Answer, Failure> {
     let options = ListOptions::parse(&call.request.query, false)?;
     let selection = Selection::parse(call, &options)?;
     let page = select(call, &options, &selection).await?;
-    answer(call, page)
+    answer(call, page).await
 }
 
 /// Finds what a request asks for.
@@ -151,7 +157,10 @@ pub async fn select(call: &Call<'_>, options: &ListOptions, selection: &Selectio
         "" => None,
         text => Some(Continue::decode(text)?),
     };
+    let now = call.server.clock.now().as_second();
+    let begun = token.as_ref().filter(|token| token.rv > 0).map_or(now, |token| token.at);
     let snapshot = match &token {
+        Some(token) if token.rv > 0 && now - begun > PAGES_LIFE_SECONDS => return Err(lost(token)),
         Some(token) if token.rv > 0 => continued(call.server, &scope, token)?,
         Some(_) => call.server.store.snapshot(),
         None => at_version(call.server, &scope, options).await?,
@@ -164,7 +173,8 @@ pub async fn select(call: &Call<'_>, options: &ListOptions, selection: &Selectio
     let mut page = Page { revision: snapshot.revision(), continue_token: None, remaining: None, records };
     if let (true, Some(last)) = (more, page.records.last()) {
         let start = last.key()[scope.len()..].to_owned();
-        page.continue_token = Some(Continue { v: "meta.k8s.io/v1".into(), rv: page.revision, start }.encode());
+        page.continue_token =
+            Some(Continue { v: "meta.k8s.io/v1".into(), rv: page.revision, start, at: begun }.encode());
         if selection.is_everything() {
             page.remaining = Some(snapshot.list_after(&scope, last.key()).count());
         }
@@ -176,15 +186,16 @@ pub async fn select(call: &Call<'_>, options: &ListOptions, selection: &Selectio
 
 fn continued(server: &Server, scope: &str, token: &Continue) -> Result<Snapshot, Failure> {
     server.store.snapshot_at(scope, token.rv).map_err(|error| match error {
-        RevisionError::Compacted(_) => {
-            // The client may go on from here, with a list that is not of one moment.
-            let next = Continue { v: token.v.clone(), rv: 0, start: token.start.clone() }.encode();
-            Failure { continue_token: Some(next), ..Failure::expired(
-                "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
-            ) }
-        }
+        RevisionError::Compacted(_) => lost(token),
         RevisionError::Future { asked, current } => future_revision(asked, current),
     })
+}
+
+/// A list whose moment is forgotten. The client may go on from here, with a list that is not of one moment.
+fn lost(token: &Continue) -> Failure {
+    let next = Continue { v: token.v.clone(), rv: 0, start: token.start.clone(), at: 0 }.encode();
+    let text = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
+    Failure { continue_token: Some(next), ..Failure::expired(text) }
 }
 
 async fn at_version(server: &Server, scope: &str, options: &ListOptions) -> Result<Snapshot, Failure> {
@@ -201,11 +212,20 @@ async fn at_version(server: &Server, scope: &str, options: &ListOptions) -> Resu
     })
 }
 
-fn answer(call: &Call<'_>, page: Page) -> Result<Answer, Failure> {
+async fn answer(call: &Call<'_>, page: Page) -> Result<Answer, Failure> {
     let request = call.request;
     let metadata = list_metadata(&page);
-    if request.accept.shape == Shape::Whole && request.accept.format == Format::Json && !request.accept.pretty {
-        let body = Joined::new(call.resource, &metadata, page.records)?;
+    let joins = request.accept.format == Format::Json && !request.accept.pretty;
+    if joins && request.accept.shape != Shape::Table {
+        let mut parts = all_served_bytes(call.resource, &page.records).await?;
+        let mut of = (call.resource.kind.list_kind.as_ref(), call.resource.api_version.as_str());
+        if request.accept.shape == Shape::Partial {
+            of = ("PartialObjectMetadataList", show::version(request));
+            for part in &mut parts {
+                *part = show::partial_json(request, part)?;
+            }
+        }
+        let body = Joined::new(of, &metadata, parts);
         let length = body.remaining_bytes;
         let mut answer = response::with_body(
             StatusCode::OK,
@@ -215,7 +235,10 @@ fn answer(call: &Call<'_>, page: Page) -> Result<Answer, Failure> {
         answer.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
         return Ok(answer);
     }
-    let items = page.records.iter().map(|record| served_value(call.resource, record)).collect::<Result<Vec<_>, _>>()?;
+    if request.accept.format == Format::Protobuf {
+        return protobuf_answer(call, &page, &metadata).await;
+    }
+    let items = all_served_values(call.resource, &page.records).await?;
     let now = call.server.clock.now();
     let value = match request.accept.shape {
         Shape::Whole => json!({
@@ -225,6 +248,21 @@ fn answer(call: &Call<'_>, page: Page) -> Result<Answer, Failure> {
         _ => show::many(call.resource, request, &items, metadata, now),
     };
     Ok(response::value(StatusCode::OK, request.accept, &value))
+}
+
+async fn protobuf_answer(call: &Call<'_>, page: &Page, metadata: &Value) -> Result<Answer, Failure> {
+    let kind = &call.resource.kind;
+    let is_whole = call.request.accept.shape == Shape::Whole;
+    let of = is_whole.then(|| kind.schema.root());
+    let mut list = ListWriter::new(metadata.to_string().as_bytes(), of).map_err(Failure::internal)?;
+    for object in all_served_bytes(call.resource, &page.records).await? {
+        list.push(&object).map_err(Failure::internal)?;
+    }
+    let bytes = match is_whole {
+        true => list.finish(&call.resource.api_version, &kind.list_kind),
+        false => list.finish(show::version(call.request), "PartialObjectMetadataList"),
+    };
+    Ok(response::answer(StatusCode::OK, PROTOBUF, bytes))
 }
 
 fn list_metadata(page: &Page) -> Value {
@@ -251,22 +289,21 @@ const PIECE_BYTES: usize = 64 * 1024;
 const END: &[u8] = b"]}\n";
 
 impl Joined {
-    fn new(resource: &Resource, metadata: &Value, records: Vec<Arc<Record>>) -> Result<Self, Failure> {
+    fn new((kind, api_version): (&str, &str), metadata: &Value, parts: Vec<Bytes>) -> Self {
         let head = format!(
             "{{\"kind\":{},\"apiVersion\":{},\"metadata\":{metadata},\"items\":[",
-            json!(resource.kind.list_kind),
-            json!(resource.api_version)
+            json!(kind),
+            json!(api_version)
         );
-        let parts = records.iter().map(|record| served_bytes(resource, record)).collect::<Result<Vec<_>, _>>()?;
         let items: usize = parts.iter().map(Bytes::len).sum();
         let total = head.len() + items + parts.len().saturating_sub(1) + END.len();
-        Ok(Self {
+        Self {
             parts: parts.into_iter(),
             head: Some(head.into()),
             any: false,
             ended: false,
             remaining_bytes: total as u64,
-        })
+        }
     }
 
     fn piece(&mut self) -> Option<Bytes> {

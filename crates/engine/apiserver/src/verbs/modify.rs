@@ -6,9 +6,13 @@ use coracle_store::{Change, CommitError, Expect, Record};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-use super::{Call, create::Written};
+use super::{
+    Call, Today,
+    create::{Prepared, Written},
+};
 use crate::{
     admission::{self, Operation},
+    crd,
     object,
     request::query::WriteOptions,
     server::commit_failure,
@@ -34,14 +38,25 @@ pub async fn modify(
     options: &WriteOptions,
     propose: impl Fn(&Value) -> Result<Proposal, Failure>,
 ) -> Result<Written, Failure> {
+    let today = Today::of(call)?;
     let mut attempt = 0;
     loop {
         attempt += 1;
         let record = call.record()?;
-        let live = call.served_value(&record)?;
+        let live = call.served_value(&record).await?;
         let proposal = propose(&live)?;
         let insists = check_preconditions(call, &proposal.value, &live)?;
-        match attempt_write(call, options, &record, &live, proposal).await {
+        let outcome = match &today {
+            Some(today) => {
+                let call = today.call(call);
+                let live = call.served_value(&record).await?;
+                let value = today.changed_object(proposal.value, &live);
+                let written = attempt_write(&call, options, &record, &live, Proposal { value, ..proposal }).await;
+                written.map(|written| today.written(written))
+            }
+            None => attempt_write(call, options, &record, &live, proposal).await,
+        };
+        match outcome {
             Err(failure) if failure.is_lost_race && !insists && attempt < ATTEMPTS => {}
             outcome => return outcome,
         }
@@ -80,11 +95,7 @@ async fn attempt_write(
     live: &Value,
     proposal: Proposal,
 ) -> Result<Written, Failure> {
-    let _turn = match call.request.info.subresource.as_str() {
-        "" => admission::quota::turn(call.server, &call.request.info.namespace).await,
-        _ => None,
-    };
-    let (value, hold) = prepare(call, options, live, proposal)?;
+    let Prepared { value, hold, turn: _turn } = prepare(call, options, live, proposal).await?;
     if is_finished(call, &value) && object::is_deleting(live) {
         return remove(call, options, record, value, hold).await;
     }
@@ -94,7 +105,7 @@ async fn attempt_write(
     if options.dry_run {
         return Ok(Written::Dry(value));
     }
-    let stored = call.resource.conversion.to_stored(value);
+    let stored = call.resource.conversion.to_stored(value).await?;
     let meta = object::meta(&stored, &call.resource.selectable);
     let expect = Expect::Revision(record.revision());
     let change = Change::put(record.key(), expect, meta, object::encode(&stored));
@@ -124,7 +135,7 @@ async fn remove(
     if options.dry_run {
         return Ok(Written::Gone(value));
     }
-    let stored = call.resource.conversion.to_stored(value.clone());
+    let stored = call.resource.conversion.to_stored(value.clone()).await?;
     let change = Change::delete(record.key(), Expect::Revision(record.revision()), Some(object::encode(&stored)));
     call.server.store.commit(vec![change]).await.map_err(|error| lost_race(call, &error))?;
     if let Some(hold) = hold {
@@ -147,12 +158,12 @@ pub fn lost_race(call: &Call<'_>, error: &CommitError) -> Failure {
 }
 
 /// Everything between the client's wish and the store.
-fn prepare(
+async fn prepare(
     call: &Call<'_>,
     options: &WriteOptions,
     live: &Value,
     proposal: Proposal,
-) -> Result<(Value, Hold), Failure> {
+) -> Result<Prepared, Failure> {
     let Proposal { mut value, managed } = proposal;
     let kind = &*call.resource.kind;
     let name = call.request.info.name.as_str();
@@ -175,7 +186,7 @@ fn prepare(
     }
     defaults::apply(kind, &mut value);
     let attributes = call.attributes(Operation::Update, name, Some(live), options.dry_run);
-    admission::mutate(&attributes, &mut value)?;
+    admission::mutate(&attributes, &mut value).await?;
     if subresource.is_empty() {
         hold = call.resource.strategy.prepare_update(call.server, &mut value, live)?;
     }
@@ -183,14 +194,15 @@ fn prepare(
     if subresource.is_empty() {
         causes.extend(call.resource.strategy.validate_update(&value, live));
     }
+    crd::rules::check(call, &value, Some(live), &mut causes);
     if !causes.is_empty() {
         return Err(Failure::invalid(&kind.group, &kind.kind, name, causes));
     }
-    admission::validate(&attributes, &value)?;
+    let turn = admission::validate(&attributes, &value).await?;
     if !managed {
         value = track(call, options, live, value);
     }
-    Ok((value, hold))
+    Ok(Prepared { value, hold, turn })
 }
 
 /// Brings the managed fields up to date with what an update changed.

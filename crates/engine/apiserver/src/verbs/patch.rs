@@ -50,7 +50,7 @@ pub async fn patch(call: &Call<'_>) -> Result<Answer, Failure> {
         Ok(Proposal { value, managed: false })
     })
     .await?;
-    call.show(StatusCode::OK, written.bytes(call)?)
+    call.show(StatusCode::OK, written.bytes(call).await?)
 }
 
 fn patch_option(what: &str) -> Failure {
@@ -175,7 +175,7 @@ async fn apply_patch(call: &Call<'_>, options: &WriteOptions) -> Result<Answer, 
             match create_object(call, value, options).await {
                 // Somebody else made it in between: apply onto that.
                 Err(failure) if failure.reason == "AlreadyExists" && !options.dry_run => continue,
-                outcome => return call.show(StatusCode::CREATED, outcome?.bytes(call)?),
+                outcome => return call.show(StatusCode::CREATED, outcome?.bytes(call).await?),
             }
         }
         let written = modify(call, options, |live| {
@@ -183,7 +183,7 @@ async fn apply_patch(call: &Call<'_>, options: &WriteOptions) -> Result<Answer, 
             Ok(Proposal { value, managed: true })
         })
         .await?;
-        return call.show(StatusCode::OK, written.bytes(call)?);
+        return call.show(StatusCode::OK, written.bytes(call).await?);
     }
 }
 

@@ -30,8 +30,8 @@ pub async fn update(call: &Call<'_>) -> Result<Answer, Failure> {
         && object::meta_text(&value, "resourceVersion").is_empty();
     if may_create && call.record().is_err() {
         let written = create_object(call, value, &options).await?;
-        return call.show(StatusCode::CREATED, written.bytes(call)?);
+        return call.show(StatusCode::CREATED, written.bytes(call).await?);
     }
     let written: Written = modify(call, &options, |_| Ok(Proposal { value: value.clone(), managed: false })).await?;
-    call.show(StatusCode::OK, written.bytes(call)?)
+    call.show(StatusCode::OK, written.bytes(call).await?)
 }

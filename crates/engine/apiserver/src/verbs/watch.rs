@@ -2,7 +2,8 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use coracle_schema::protobuf;
 use coracle_store::{Event, EventKind, Record, WatchError, Watcher};
 use futures::stream;
 use http::StatusCode;
@@ -13,13 +14,17 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, Interval};
 
 use super::{
-    Call,
+    Call, all_served_bytes,
     list::{Selection, too_old, wait_for_revision},
     served_bytes, served_value,
 };
 use crate::{
     registry::Resource,
-    request::{Request, accept::Shape, query::ListOptions},
+    request::{
+        Request,
+        accept::{Format, Shape},
+        query::ListOptions,
+    },
     response::{self, Answer, BoxError},
     server::Server,
     show,
@@ -30,6 +35,7 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// Watches that set no limit end after this, or up to twice as long, so that they do not all come back at once.
 const SHORTEST_SECONDS: u64 = 30 * 60;
 const PIECE_BYTES: usize = 32 * 1024;
+const INITIAL_AT_ONCE: usize = 100;
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 /// Answers with a stream of events.
@@ -72,11 +78,12 @@ pub async fn watch(call: &Call<'_>, request: Arc<Request>) -> Result<Answer, Fai
         request,
     };
     watching.server.metrics.watching(1);
+    let content_type = watching.request.accept.stream_type();
     let frames = stream::unfold(watching, |mut watching| async move {
         let piece = watching.next_piece().await?;
         Some((Ok::<_, BoxError>(Frame::data(piece)), watching))
     });
-    Ok(response::with_body(StatusCode::OK, "application/json", StreamBody::new(frames).boxed_unsync()))
+    Ok(response::with_body(StatusCode::OK, content_type, StreamBody::new(frames).boxed_unsync()))
 }
 
 fn timeout_seconds(options: &ListOptions) -> u64 {
@@ -115,7 +122,7 @@ enum Turn {
 impl Watching {
     /// The next bytes; `None` at the end.
     async fn next_piece(&mut self) -> Option<Bytes> {
-        if let Some(piece) = self.initial_piece() {
+        if let Some(piece) = self.initial_piece().await {
             return Some(piece);
         }
         if let Some(revision) = self.initial_end.take() {
@@ -123,14 +130,18 @@ impl Watching {
         }
         if let Some(failure) = self.problem.take() {
             self.watcher = None;
-            return Some(frame("ERROR", failure.to_value().to_string().as_bytes()));
+            return Some(self.frame("ERROR", &failure.to_value()));
         }
         loop {
             match self.turn().await {
                 Turn::Events(events) => {
-                    let piece = self.encode(&events);
+                    let piece = self.encode(&events).await;
                     if !piece.is_empty() {
                         return Some(piece);
+                    }
+                    if let Some(failure) = self.problem.take() {
+                        self.watcher = None;
+                        return Some(self.frame("ERROR", &failure.to_value()));
                     }
                 }
                 Turn::Bookmark => {
@@ -140,7 +151,7 @@ impl Watching {
                 }
                 Turn::Failed(failure) => {
                     self.watcher = None;
-                    return Some(frame("ERROR", failure.to_value().to_string().as_bytes()));
+                    return Some(self.frame("ERROR", &failure.to_value()));
                 }
                 Turn::End => return None,
             }
@@ -161,55 +172,99 @@ impl Watching {
         }
     }
 
-    fn initial_piece(&mut self) -> Option<Bytes> {
+    async fn initial_piece(&mut self) -> Option<Bytes> {
         if self.initial.is_empty() {
             return None;
         }
-        let mut piece = BytesMut::with_capacity(PIECE_BYTES);
-        while piece.len() < PIECE_BYTES {
-            let Some(record) = self.initial.pop_front() else { break };
-            self.push(&mut piece, "ADDED", &record);
+        let mut piece = Vec::with_capacity(PIECE_BYTES);
+        // Whoever converts objects is asked about many at once.
+        let at_once = if self.resource.conversion.is_remote() { INITIAL_AT_ONCE } else { 1 };
+        while piece.len() < PIECE_BYTES && !self.initial.is_empty() {
+            let records: Vec<_> = self.initial.drain(..at_once.min(self.initial.len())).collect();
+            let encoded = match all_served_bytes(&self.resource, &records).await {
+                Ok(all) => all.into_iter().map(|bytes| self.encoded(bytes)).collect::<Result<Vec<_>, _>>(),
+                Err(failure) => Err(failure),
+            };
+            match encoded {
+                Ok(all) => all.iter().for_each(|object| self.push(&mut piece, "ADDED", object)),
+                Err(failure) => self.break_off(failure),
+            }
         }
-        Some(piece.freeze())
+        Some(piece.into())
     }
 
-    fn encode(&mut self, events: &[Arc<Event>]) -> Bytes {
-        let mut piece = BytesMut::new();
+    /// Ends the stream with what went wrong.
+    fn break_off(&mut self, failure: Failure) {
+        self.initial.clear();
+        self.initial_end = None;
+        self.problem = Some(failure);
+    }
+
+    async fn encode(&mut self, events: &[Arc<Event>]) -> Bytes {
+        let mut piece = Vec::new();
         for event in events {
             let now = event.kind != EventKind::Deleted && self.selection.matches(&event.record);
             let before = event.previous.as_ref().is_some_and(|previous| self.selection.matches(previous));
-            match (before, now) {
-                (false, true) => self.push(&mut piece, "ADDED", &event.record),
-                (true, true) => self.push(&mut piece, "MODIFIED", &event.record),
-                (true, false) if event.kind == EventKind::Deleted => self.push(&mut piece, "DELETED", &event.record),
-                (true, false) => self.push_left(&mut piece, event),
-                (false, false) => {}
+            let kind = match (before, now) {
+                (false, true) => "ADDED",
+                (true, true) => "MODIFIED",
+                (true, false) => "DELETED",
+                (false, false) => continue,
+            };
+            let object = if kind == "DELETED" && event.kind != EventKind::Deleted {
+                self.left(event).await
+            } else {
+                self.shared(&event.record).await
+            };
+            match object {
+                Ok(object) => self.push(&mut piece, kind, &object),
+                Err(failure) => {
+                    self.break_off(failure);
+                    break;
+                }
             }
         }
-        piece.freeze()
+        piece.into()
     }
 
     /// An object that a change took out of the selection: shown as it last was in it, at the revision of the change.
-    fn push_left(&mut self, piece: &mut BytesMut, event: &Event) {
-        let Some(previous) = &event.previous else { return };
-        let Ok(mut value) = served_value(&self.resource, previous) else { return };
+    async fn left(&mut self, event: &Event) -> Result<Bytes, Failure> {
+        let previous = event.previous.as_ref().unwrap_or(&event.record);
+        let mut value = served_value(&self.resource, previous).await?;
         crate::object::set_meta(&mut value, "resourceVersion", Some(json!(event.revision().to_string())));
-        self.push_value(piece, "DELETED", value);
+        self.shown(value)
     }
 
-    fn push(&mut self, piece: &mut BytesMut, kind: &str, record: &Record) {
-        if self.request.accept.shape == Shape::Whole {
-            if let Ok(bytes) = served_bytes(&self.resource, record) {
-                push_frame(piece, kind, &bytes);
-            }
-            return;
+    /// An event's object: encoded once for all who watch it in the same representation.
+    async fn shared(&mut self, record: &Record) -> Result<Bytes, Failure> {
+        let accept = self.request.accept;
+        let as_stored =
+            accept.shape == Shape::Whole && accept.format != Format::Protobuf && self.resource.is_plain(record);
+        if as_stored || accept.shape == Shape::Table {
+            let bytes = served_bytes(&self.resource, record).await?;
+            return self.encoded(bytes);
         }
-        if let Ok(value) = served_value(&self.resource, record) {
-            self.push_value(piece, kind, value);
+        if let Some(known) = self.server.frames.get(&self.resource, record.revision(), accept) {
+            return Ok(known);
+        }
+        let bytes = served_bytes(&self.resource, record).await?;
+        let encoded = self.encoded(bytes)?;
+        self.server.frames.put(&self.resource, record.revision(), accept, &encoded);
+        Ok(encoded)
+    }
+
+    /// An object's JSON as the client wants it.
+    fn encoded(&mut self, json: Bytes) -> Result<Bytes, Failure> {
+        match (self.request.accept.shape, self.request.accept.format) {
+            (Shape::Whole, Format::Protobuf) => in_protobuf(&json),
+            (Shape::Whole, _) => Ok(json),
+            (Shape::Partial, Format::Protobuf) => in_protobuf(&show::partial_json(&self.request, &json)?),
+            (Shape::Partial, _) => show::partial_json(&self.request, &json),
+            (Shape::Table, _) => self.shown(serde_json::from_slice(&json).map_err(Failure::internal)?),
         }
     }
 
-    fn push_value(&mut self, piece: &mut BytesMut, kind: &str, value: Value) {
+    fn shown(&mut self, value: Value) -> Result<Bytes, Failure> {
         let shown = match self.request.accept.shape {
             Shape::Whole => value,
             _ => {
@@ -222,7 +277,15 @@ impl Watching {
                 shown
             }
         };
-        push_frame(piece, kind, shown.to_string().as_bytes());
+        self.written(&shown)
+    }
+
+    fn written(&self, document: &Value) -> Result<Bytes, Failure> {
+        let json = document.to_string().into_bytes();
+        match self.request.accept.format {
+            Format::Protobuf => in_protobuf(&json),
+            _ => Ok(json.into()),
+        }
     }
 
     fn bookmark(&self, revision: u64, ends_initial: bool) -> Bytes {
@@ -230,21 +293,30 @@ impl Watching {
         if ends_initial {
             metadata["annotations"] = json!({INITIAL_EVENTS_END: "true"});
         }
-        let object = show::bookmark(&self.resource, &self.request, metadata);
-        frame("BOOKMARK", object.to_string().as_bytes())
+        self.frame("BOOKMARK", &show::bookmark(&self.resource, &self.request, metadata))
+    }
+
+    fn frame(&self, kind: &str, document: &Value) -> Bytes {
+        let mut piece = Vec::new();
+        if let Ok(object) = self.written(document) {
+            self.push(&mut piece, kind, &object);
+        }
+        piece.into()
+    }
+
+    fn push(&self, piece: &mut Vec<u8>, kind: &str, object: &[u8]) {
+        if self.request.accept.format == Format::Protobuf {
+            return protobuf::watch_event(kind, object, piece);
+        }
+        piece.reserve(object.len() + 40);
+        piece.extend_from_slice(b"{\"type\":\"");
+        piece.extend_from_slice(kind.as_bytes());
+        piece.extend_from_slice(b"\",\"object\":");
+        piece.extend_from_slice(object);
+        piece.extend_from_slice(b"}\n");
     }
 }
 
-fn frame(kind: &str, object: &[u8]) -> Bytes {
-    let mut piece = BytesMut::with_capacity(object.len() + 40);
-    push_frame(&mut piece, kind, object);
-    piece.freeze()
-}
-
-fn push_frame(piece: &mut BytesMut, kind: &str, object: &[u8]) {
-    piece.extend_from_slice(b"{\"type\":\"");
-    piece.extend_from_slice(kind.as_bytes());
-    piece.extend_from_slice(b"\",\"object\":");
-    piece.extend_from_slice(object);
-    piece.extend_from_slice(b"}\n");
+fn in_protobuf(json: &[u8]) -> Result<Bytes, Failure> {
+    protobuf::document(json).map(Bytes::from).map_err(Failure::internal)
 }

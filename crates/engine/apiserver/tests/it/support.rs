@@ -5,7 +5,9 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use coracle_apiserver::{AllowAll, Cidr, Options, Server, StaticTokens, User, generate_key};
 use coracle_clock::SystemClock;
 use coracle_store::Store;
+use http_body_util::{BodyExt, Full};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use serde_json::Value;
 use tokio::net::TcpListener;
 
 /// The token of an administrator who comes without a certificate.
@@ -125,4 +127,58 @@ pub async fn listen(server: Server) -> Listening {
     let kubeconfig = directory.path().join("kubeconfig");
     std::fs::write(&kubeconfig, config).unwrap();
     Listening { server, address, kubeconfig, tls: Arc::new(client_tls), _directory: directory }
+}
+
+/// A webhook's server on loopback: answers each JSON document with what `answer` makes of it.
+pub struct HookServer {
+    pub url: String,
+    /// As `clientConfig` wants it.
+    pub ca_bundle: String,
+}
+
+/// Serves `answer`, whose arguments are the path and the document, until the test ends.
+pub async fn hook_server(answer: impl Fn(&str, Value) -> Value + Send + Sync + 'static) -> HookServer {
+    let authority_key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca_bundle = authority.self_signed(&authority_key).unwrap().pem();
+    let issuer = Issuer::new(authority, authority_key);
+    let key = KeyPair::generate().unwrap();
+    let mut leaf = CertificateParams::new(vec!["127.0.0.1".to_owned(), "hook.default.svc".to_owned()]).unwrap();
+    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let certificate = leaf.signed_by(&key, &issuer).unwrap();
+    let tls = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+        )
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let answer = Arc::new(answer);
+    coracle_tasks::spawn("hook-server", async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, answer) = (acceptor.clone(), answer.clone());
+            coracle_tasks::spawn("hook-connection", async move {
+                let Ok(stream) = acceptor.accept(stream).await else { return };
+                let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                    let answer = answer.clone();
+                    async move {
+                        let path = request.uri().path().to_owned();
+                        let body = request.into_body().collect().await.unwrap().to_bytes();
+                        let document = serde_json::from_slice(&body).unwrap_or_default();
+                        let json = answer(&path, document).to_string();
+                        Ok::<_, std::convert::Infallible>(http::Response::new(Full::<bytes::Bytes>::from(json)))
+                    }
+                });
+                let connection = hyper::server::conn::http1::Builder::new();
+                let _ended = connection.serve_connection(hyper_util::rt::TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    HookServer { url, ca_bundle: base64::Engine::encode(&base64::engine::general_purpose::STANDARD, ca_bundle) }
 }

@@ -159,3 +159,38 @@ async fn events_are_served_under_both_groups() {
     let refused = ask(&server, "GET", "/api/v1/namespaces/default/configmaps?fieldSelector=data.k%3Dv", &[], "").await;
     assert_eq!((refused.status, refused.json()["message"].as_str()), (400, Some("field label not supported: data.k")));
 }
+
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
+#[tokio::test]
+async fn protobuf_answers() {
+    let server = with_maps(2).await;
+    let one = ask(&server, "GET", &format!("{MAPS}/m0000"), &[("accept", PROTOBUF)], "").await;
+    assert_eq!((one.status, one.headers["content-type"].to_str().unwrap()), (200, PROTOBUF));
+    let kind = coracle_schema::kinds::find("", "v1", "configmaps").unwrap();
+    let read = |bytes: &[u8]| coracle_schema::protobuf::object(bytes, kind.schema.root()).unwrap();
+    assert_eq!(read(&one.body), ask(&server, "GET", &format!("{MAPS}/m0000"), &[], "").await.json());
+    let list = ask(&server, "GET", MAPS, &[("accept", PROTOBUF)], "").await;
+    let json = ask(&server, "GET", MAPS, &[], "").await;
+    assert_eq!(list.body, coracle_schema::protobuf::document(&json.body).unwrap());
+    let missing = ask(&server, "GET", &format!("{MAPS}/none"), &[("accept", PROTOBUF)], "").await;
+    assert_eq!((missing.status, &missing.body[..4]), (404, &b"k8s\0"[..]));
+    let partial = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+    let names = ask(&server, "GET", MAPS, &[("accept", partial)], "").await;
+    assert!(names.body.len() < list.body.len() - 900, "the data is left out");
+    let custom = ask(&server, "GET", "/version", &[("accept", PROTOBUF)], "").await;
+    assert_eq!(custom.headers["content-type"].to_str().unwrap(), "application/json");
+}
+
+#[tokio::test]
+async fn protobuf_watches_are_framed() {
+    let server = with_maps(1).await;
+    let path = format!("{MAPS}?watch=1&timeoutSeconds=1");
+    let stream = ask(&server, "GET", &path, &[("accept", PROTOBUF)], "").await;
+    assert_eq!(stream.headers["content-type"].to_str().unwrap(), "application/vnd.kubernetes.protobuf;stream=watch");
+    let length = u32::from_be_bytes(stream.body[..4].try_into().unwrap()) as usize;
+    assert_eq!(stream.body.len(), 4 + length);
+    assert_eq!(&stream.body[4..11], b"\x0a\x05ADDED");
+    let object = ask(&server, "GET", &format!("{MAPS}/m0000"), &[("accept", PROTOBUF)], "").await.body;
+    assert!(stream.body.ends_with(&object));
+}

@@ -30,7 +30,7 @@ pub(super) fn is_rolling(deployment: &Deployment) -> bool {
 }
 
 /// A number, or a percentage of `total`, rounded up or down.
-fn resolve(value: Option<&IntOrString>, total: i32, round_up: bool) -> i32 {
+pub(crate) fn resolve(value: Option<&IntOrString>, total: i32, round_up: bool) -> i32 {
     let percent_of = |percent: i64| {
         let hundredths = percent * i64::from(total);
         (if round_up { (hundredths + 99).div_euclid(100) } else { hundredths.div_euclid(100) }) as i32

@@ -3,7 +3,7 @@
 use k8s_openapi::api::{
     apps::v1::{DaemonSet, StatefulSet},
     batch::v1::{CronJob, Job},
-    core::v1::Pod,
+    core::v1::{Pod, ReplicationController},
 };
 use kube::{
     ResourceExt,
@@ -47,6 +47,21 @@ async fn a_stateful_set_keeps_its_names() {
     .await;
     cluster.patch::<StatefulSet>("db", json!({"spec": {"replicas": 1}})).await;
     eventually("one pod", || async { names(&cluster.list::<Pod>().await, "b") == ["db-0"] }).await;
+}
+
+#[tokio::test]
+async fn a_replication_controller_does_what_a_set_does() {
+    let cluster = Cluster::start().await;
+    let controller = json!({"metadata": {"name": "old"}, "spec": {"replicas": 2, "selector": {"app": "old"},
+        "template": pods("old", "a")}});
+    cluster.create::<ReplicationController>(controller).await;
+    eventually("two pods", || async {
+        let status = cluster.api::<ReplicationController>().get("old").await.unwrap().status.unwrap_or_default();
+        status.ready_replicas == Some(2) && names(&cluster.list::<Pod>().await, "a").len() == 2
+    })
+    .await;
+    cluster.patch::<ReplicationController>("old", json!({"spec": {"replicas": 1}})).await;
+    eventually("one pod", || async { names(&cluster.list::<Pod>().await, "a").len() == 1 }).await;
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use crate::{
     function::FunctionError,
-    value::{Dict, DictType, List, ListType, Value},
+    value::{Dict, DictType, List, Value},
 };
 
 pub(super) fn index(item: &Value, indexes: &[Value]) -> Result<Value, FunctionError> {
@@ -122,16 +122,4 @@ pub(super) fn len(item: &Value) -> Result<Value, FunctionError> {
         _ => return Err(format!("len of type {}", item.type_name()).into()),
     };
     Ok(Value::Int(i64::try_from(length).unwrap_or(i64::MAX)))
-}
-
-impl ListType {
-    /// Whether a value may stand in such a list.
-    pub fn admits(self, value: &Value) -> bool {
-        match self {
-            ListType::Any => true,
-            ListType::String => value.as_str().is_some(),
-            ListType::Int => matches!(value, Value::Int(_)),
-            ListType::Named(_) => false,
-        }
-    }
 }

@@ -51,14 +51,32 @@ fn real(text: &str) -> Result<Number, String> {
 }
 
 fn float(text: &str) -> Result<f64, String> {
-    let value: f64 = text.parse().map_err(|_| illegal(text))?;
+    let value: f64 = match hexadecimal(text) {
+        Some(value) => value,
+        None => text.parse().map_err(|_| illegal(text))?,
+    };
     if value.is_infinite() {
         return Err(illegal(text));
     }
-    if !text.contains(['.', 'e', 'E']) {
+    if !text.contains(['.', 'e', 'E', 'p', 'P']) {
         return Err(format!("integer overflow: {}", quote(text.as_bytes())));
     }
     Ok(value)
+}
+
+/// `0x1.8p3`: hexadecimal digits and a power of two.
+fn hexadecimal(text: &str) -> Option<f64> {
+    let lower = text.to_ascii_lowercase();
+    let (sign, rest) = match lower.strip_prefix('-') {
+        Some(rest) => (-1.0, rest),
+        None => (1.0, lower.strip_prefix('+').unwrap_or(&lower)),
+    };
+    let (mantissa, exponent) = rest.strip_prefix("0x")?.split_once('p')?;
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    let exponent: i32 = exponent.parse().ok()?;
+    let scale = exponent.checked_sub(4 * i32::try_from(fraction.len()).ok()?)?;
+    Some(sign * u64::from_str_radix(&digits, 16).ok()? as f64 * 2f64.powi(scale))
 }
 
 fn signed(text: &str) -> Option<i64> {

@@ -110,7 +110,7 @@ fn with_point(digits: &str, verb: char, precision: Option<usize>) -> String {
 
 /// `%x`: `0x1.8p+01`.
 fn hexadecimal(value: f64, precision: Option<usize>) -> String {
-    let (mantissa, exponent) = normalized(value);
+    let (mantissa, mut exponent) = normalized(value);
     let mut digits = format!("{mantissa:013x}");
     let mut lead = u64::from(value != 0.0);
     match precision {
@@ -125,6 +125,11 @@ fn hexadecimal(value: f64, precision: Option<usize>) -> String {
                 kept += 1;
             }
             lead = kept >> (4 * precision);
+            if lead > 1 {
+                // Rounding up carried into the leading digit, which is always one.
+                lead = 1;
+                exponent += 1;
+            }
             digits = format!("{:0precision$x}", kept & ((1u64 << (4 * precision)) - 1));
             digits.truncate(precision);
         }

@@ -1,0 +1,146 @@
+//! The Pod Security Standards, as a namespace's labels ask for them: pods that fall short are refused or warned of,
+//! workloads warned of, and labels checked.
+
+mod checks;
+mod policy;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use coracle_store::Record;
+use serde_json::Value;
+
+use super::{Admission, Attributes, Operation};
+use crate::{object, status::Failure};
+use checks::{Finding, Pod, findings};
+use policy::{Level, Policy, Standard};
+
+/// As many pods of a namespace are looked at when its level changes.
+const PODS_TO_CHECK: usize = 3000;
+
+/// See the module.
+#[derive(Debug)]
+pub struct PodSecurity;
+
+impl Admission for PodSecurity {
+    fn validate(&self, request: &Attributes<'_>, object: &Value) -> Result<(), Failure> {
+        if !matches!(request.operation, Operation::Create | Operation::Update) {
+            return Ok(());
+        }
+        let kind = &request.resource.kind;
+        match (&*kind.group, &*kind.plural, request.subresource) {
+            ("", "namespaces", "") => namespace(request, object),
+            ("", "pods", "" | "ephemeralcontainers" | "resize") => pod(request, object),
+            ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets", "")
+            | ("", "replicationcontrollers", "")
+            | ("batch", "jobs", "") => workload(request, &object["spec"]["template"]),
+            ("", "podtemplates", "") => workload(request, &object["template"]),
+            ("batch", "cronjobs", "") => workload(request, &object["spec"]["jobTemplate"]["spec"]["template"]),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn policy_of(request: &Attributes<'_>) -> Option<Policy> {
+    let record = request.server.store.get(&format!("/core/namespaces/{}", request.namespace))?;
+    let (policy, _) = Policy::of(|key| record.label(key));
+    (!policy.asks_nothing()).then_some(policy)
+}
+
+fn pod(request: &Attributes<'_>, pod: &Value) -> Result<(), Failure> {
+    let Some(policy) = policy_of(request) else { return Ok(()) };
+    if request.old.is_some_and(|old| !matters(pod, old)) {
+        return Ok(());
+    }
+    let seen = Pod { metadata: &pod["metadata"], spec: &pod["spec"] };
+    let found = findings(seen, policy.enforce.level, policy.enforce.version);
+    if !found.is_empty() {
+        return Err(request.forbidden(&format!("violates PodSecurity \"{}\": {}", policy.enforce, listed(&found))));
+    }
+    warn(request, policy.warn, seen);
+    Ok(())
+}
+
+fn workload(request: &Attributes<'_>, template: &Value) -> Result<(), Failure> {
+    if let Some(policy) = policy_of(request) {
+        warn(request, policy.warn, Pod { metadata: &template["metadata"], spec: &template["spec"] });
+    }
+    Ok(())
+}
+
+fn warn(request: &Attributes<'_>, standard: Standard, pod: Pod<'_>) {
+    let found = findings(pod, standard.level, standard.version);
+    if !found.is_empty() {
+        request.request.warn(format!("would violate PodSecurity \"{standard}\": {}", listed(&found)));
+    }
+}
+
+fn listed(found: &[Finding]) -> String {
+    found.iter().map(|found| format!("{} ({})", found.reason, found.detail)).collect::<Vec<_>>().join(", ")
+}
+
+/// Of a pod's changes only new images and new containers matter.
+fn matters(new: &Value, old: &Value) -> bool {
+    fn images<'a>(pod: &'a Value, list: &str) -> BTreeMap<&'a str, &'a Value> {
+        let containers = pod["spec"][list].as_array().into_iter().flatten();
+        containers.map(|container| (container["name"].as_str().unwrap_or_default(), &container["image"])).collect()
+    }
+    ["initContainers", "containers", "ephemeralContainers"].iter().any(|list| images(new, list) != images(old, list))
+}
+
+fn namespace(request: &Attributes<'_>, namespace: &Value) -> Result<(), Failure> {
+    let (policy, causes) = Policy::of_object(namespace);
+    let before = request.old.map(Policy::of_object);
+    if !causes.is_empty() && before.as_ref().is_none_or(|(_, known)| *known != causes) {
+        return Err(Failure::invalid("", "Namespace", request.name, causes));
+    }
+    let Some((before, _)) = before else { return Ok(()) };
+    let relaxed = policy.enforce.version == before.enforce.version && policy.enforce.level <= before.enforce.level;
+    if policy.enforce.level != Level::Privileged && policy.enforce != before.enforce && !relaxed {
+        warn_of_pods(request, object::name(namespace), policy.enforce)?;
+    }
+    Ok(())
+}
+
+/// Says which of a namespace's pods could not be made again.
+fn warn_of_pods(request: &Attributes<'_>, namespace: &str, standard: Standard) -> Result<(), Failure> {
+    let snapshot = request.server.store.snapshot();
+    let prefix = format!("/core/pods/{namespace}/");
+    let total = snapshot.list(&prefix).count();
+    let mut bad: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for record in snapshot.list(&prefix).take(PODS_TO_CHECK) {
+        let pod = object::decode(record)?;
+        let found = findings(Pod { metadata: &pod["metadata"], spec: &pod["spec"] }, standard.level, standard.version);
+        if !found.is_empty() {
+            let reasons: Vec<&str> = found.iter().map(|found| found.reason.as_str()).collect();
+            bad.entry(reasons.join(", ")).or_default().insert(name_of(record));
+        }
+    }
+    if total > PODS_TO_CHECK {
+        request.request.warn(format!(
+            "new PodSecurity enforce level only checked against the first {PODS_TO_CHECK} of {total} existing pods"
+        ));
+    }
+    if bad.is_empty() {
+        return Ok(());
+    }
+    request.request.warn(format!(
+        "existing pods in namespace {namespace:?} violate the new PodSecurity enforce level \"{standard}\""
+    ));
+    let mut lines: Vec<String> = bad.iter().map(|(reasons, pods)| format!("{}: {reasons}", some_of(pods))).collect();
+    lines.sort();
+    lines.into_iter().for_each(|line| request.request.warn(line));
+    Ok(())
+}
+
+fn name_of(record: &Record) -> &str {
+    object::key_name(record.key())
+}
+
+fn some_of(pods: &BTreeSet<&str>) -> String {
+    let first = pods.first().copied().unwrap_or_default();
+    match pods.len() {
+        1 => first.to_owned(),
+        2 => format!("{first} (and 1 other pod)"),
+        count => format!("{first} (and {} other pods)", count - 1),
+    }
+}

@@ -1,0 +1,135 @@
+//! APIs of others, served as our own: an APIService names the service of the cluster that answers for a group and version.
+//!
+//! Requests for such a version are authenticated and authorized here and then passed on, with who asks in headers that the
+//! other server believes because of the client certificate they come with. What it serves is shown in discovery.
+
+mod availability;
+pub mod discovery;
+mod front_proxy;
+mod relay;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use coracle_store::{Record, Snapshot};
+use serde_json::Value;
+
+use crate::{
+    object,
+    reach::Reach,
+    remote::{Place, Remote, Trust},
+};
+pub use availability::start;
+pub use front_proxy::{FrontProxy, reader_role};
+pub use relay::relay;
+
+/// Where APIServices lie.
+const PREFIX: &str = "/apiregistration.k8s.io/apiservices/";
+
+/// A group and version that somebody else answers for.
+pub struct Foreign {
+    /// The APIService, without its status.
+    record: Arc<Record>,
+    /// API group.
+    pub group: String,
+    /// API version.
+    pub version: String,
+    service: (String, String, u16),
+    remote: Result<Remote, String>,
+    state: ArcSwap<State>,
+}
+
+/// What is known of the other server.
+#[derive(Default)]
+struct State {
+    available: bool,
+    /// Its resources, as its own APIResourceList has them.
+    resources: Arc<Vec<Value>>,
+}
+
+/// All versions that others answer for.
+#[derive(Default)]
+pub struct Aggregate(ArcSwap<Known>);
+
+/// One generation of them.
+#[derive(Default)]
+pub struct Known {
+    /// In the order of their names.
+    pub all: Vec<Arc<Foreign>>,
+    /// Goes up whenever what is served may have changed.
+    pub generation: u64,
+}
+
+impl Aggregate {
+    /// What is known now.
+    pub fn known(&self) -> Arc<Known> {
+        self.0.load_full()
+    }
+
+    /// Who answers for a group and version, where it is somebody else.
+    pub fn find(&self, group: &str, version: &str) -> Option<Arc<Foreign>> {
+        let known = self.0.load();
+        known.all.iter().find(|foreign| foreign.group == group && foreign.version == version).cloned()
+    }
+
+    /// Takes in what has changed.
+    fn refresh(&self, snapshot: &Snapshot, reach: &Reach, proxy: &FrontProxy) {
+        let before = self.known();
+        let mut all = Vec::new();
+        for record in snapshot.list(PREFIX) {
+            let Ok(service) = object::decode(record) else { continue };
+            let same = before.all.iter().find(|foreign| {
+                foreign.record.uid() == record.uid()
+                    && object::decode(&foreign.record).is_ok_and(|known| known["spec"] == service["spec"])
+            });
+            all.extend(same.cloned().or_else(|| Foreign::parse(record, &service, reach, proxy).map(Arc::new)));
+        }
+        let unchanged =
+            all.len() == before.all.len() && all.iter().zip(&before.all).all(|(new, old)| Arc::ptr_eq(new, old));
+        if !unchanged {
+            self.0.store(Arc::new(Known { all, generation: before.generation + 1 }));
+        }
+    }
+
+    /// Counts up: what one of them serves has changed.
+    fn changed(&self) {
+        let before = self.known();
+        self.0.store(Arc::new(Known { all: before.all.clone(), generation: before.generation + 1 }));
+    }
+}
+
+impl Foreign {
+    /// Reads an APIService; `None` for those that are about this very server.
+    fn parse(record: &Arc<Record>, value: &Value, reach: &Reach, proxy: &FrontProxy) -> Option<Self> {
+        let spec = &value["spec"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let service = spec["service"].as_object()?;
+        let (namespace, name) = (text(service.get("namespace")?), text(service.get("name")?));
+        let port = service.get("port").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok()).unwrap_or(443);
+        let trust = match spec["caBundle"].as_str().filter(|bundle| !bundle.is_empty()) {
+            _ if spec["insecureSkipTLSVerify"] == true => Ok(Trust::Anyone),
+            Some(bundle) => base64::Engine::decode(&base64::engine::general_purpose::STANDARD, bundle.trim())
+                .map(Trust::Authorities)
+                .map_err(|_| "the caBundle is not base64".to_owned()),
+            None => Ok(Trust::Public),
+        };
+        let place = Place::Service { namespace: namespace.clone(), name: name.clone(), port };
+        let remote = trust.and_then(|trust| {
+            Remote::new(reach, place, "/", trust, Some(proxy.identity())).map_err(|error| error.to_string())
+        });
+        Some(Self {
+            record: record.clone(),
+            group: text(&spec["group"]),
+            version: text(&spec["version"]),
+            service: (namespace, name, port),
+            remote,
+            state: ArcSwap::default(),
+        })
+    }
+
+    /// Its resources, where it can be reached.
+    pub fn resources(&self) -> Option<Arc<Vec<Value>>> {
+        let state = self.state.load();
+        state.available.then(|| state.resources.clone())
+    }
+}

@@ -1,0 +1,135 @@
+//! Whether those who answer for other versions can be reached, and what they serve: looked at again and again, and told in
+//! the conditions of their APIServices.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use coracle_store::{Change, Expect, Record};
+use http::{Request, header};
+use http_body_util::{BodyExt, Full, Limited};
+use serde_json::{Value, json};
+
+use super::{Foreign, PREFIX, State};
+use crate::{crd::set_condition, object, server::Server};
+
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
+const DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
+
+/// Follows APIServices until the server stops.
+pub fn start(server: &Server) {
+    let server = server.clone();
+    coracle_tasks::spawn("api-services", async move {
+        let mut seen = 0;
+        loop {
+            server.aggregate.refresh(&server.store.snapshot(), &server.reach, &server.front_proxy);
+            look(&server).await;
+            let Ok(mut watcher) = server.store.watch(PREFIX, seen) else {
+                seen = server.store.revision();
+                continue;
+            };
+            let any = !server.aggregate.known().all.is_empty();
+            tokio::select! {
+                () = server.shutdown.cancelled() => return,
+                events = watcher.next() => {
+                    seen = match events {
+                        Ok(events) => events.last().map_or(seen, |event| event.revision()),
+                        Err(_) => server.store.revision(),
+                    };
+                }
+                () = tokio::time::sleep(LOOK_EVERY), if any => {}
+            }
+        }
+    });
+}
+
+async fn look(server: &Server) {
+    let known = server.aggregate.known();
+    let mut changed = false;
+    for foreign in &known.all {
+        let found = check(server, foreign).await;
+        let before = foreign.state.load_full();
+        let state = match &found {
+            Ok(resources) => State { available: true, resources: Arc::new(resources.clone()) },
+            Err(_) => State { available: false, resources: before.resources.clone() },
+        };
+        if state.available != before.available || state.resources != before.resources {
+            foreign.state.store(Arc::new(state));
+            changed = true;
+        }
+        tell(server, foreign, found.err()).await;
+    }
+    for record in server.store.snapshot().list(PREFIX) {
+        if !known.all.iter().any(|foreign| foreign.record.uid() == record.uid()) {
+            write_condition(server, record, "True", "Local", "Local APIServices are always available").await;
+        }
+    }
+    if changed {
+        server.aggregate.changed();
+    }
+}
+
+/// Why a version is not available: a reason and a message.
+type Why = (&'static str, String);
+
+async fn check(server: &Server, foreign: &Foreign) -> Result<Vec<Value>, Why> {
+    let (namespace, name, port) = &foreign.service;
+    if server.store.get(&format!("/core/services/{namespace}/{name}")).is_none() {
+        return Err(("ServiceNotFound", format!("service/{name} in {namespace:?} is not present")));
+    }
+    if let Err(failure) = server.reach.endpoint(namespace, name, &port.to_string()) {
+        return Err(("MissingEndpoints", failure.message));
+    }
+    let path = format!("/apis/{}/{}", foreign.group, foreign.version);
+    let failed = |why: String| {
+        let url = format!("https://{name}.{namespace}.svc:{port}{path}");
+        ("FailedDiscoveryCheck", format!("failing or missing response from {url}: {why}"))
+    };
+    let remote = foreign.remote.as_ref().map_err(|why| failed(why.clone()))?;
+    let request = Request::get(path.as_str())
+        .header(header::ACCEPT, "application/json")
+        .header("x-remote-user", "system:kube-aggregator")
+        .header("x-remote-group", "system:masters")
+        .body(Full::<Bytes>::default())
+        .map_err(|error| failed(error.to_string()))?;
+    let exchange = async {
+        let answer = remote.send(request).await.map_err(|error| error.to_string())?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), DOCUMENT_BYTES).collect().await;
+        let body = body.map_err(|error| error.to_string())?.to_bytes();
+        if !status.is_success() {
+            return Err(format!("bad status from the server: {status}"));
+        }
+        let list: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+        Ok(list["resources"].as_array().cloned().unwrap_or_default())
+    };
+    match tokio::time::timeout(PATIENCE, exchange).await {
+        Ok(outcome) => outcome.map_err(failed),
+        Err(_) => Err(failed("context deadline exceeded".into())),
+    }
+}
+
+async fn tell(server: &Server, foreign: &Foreign, why: Option<Why>) {
+    let Some(record) = server.store.get(foreign.record.key()) else { return };
+    match why {
+        None => write_condition(server, &record, "True", "Passed", "all checks passed").await,
+        Some((reason, message)) => write_condition(server, &record, "False", reason, &message).await,
+    }
+}
+
+async fn write_condition(server: &Server, record: &Arc<Record>, status: &str, reason: &str, message: &str) {
+    let Ok(mut service) = object::decode(record) else { return };
+    let before = service["status"].clone();
+    let condition = json!({"type": "Available", "status": status, "reason": reason, "message": message});
+    if !service["status"].is_object() {
+        service["status"] = json!({});
+    }
+    set_condition(&mut service["status"], condition, &object::time(server.clock.now()));
+    if service["status"] != before {
+        let meta = object::meta(&service, &[]);
+        let expect = Expect::Revision(record.revision());
+        // A conflict is a change, which brings us here again.
+        let _written =
+            server.store.commit(vec![Change::put(record.key(), expect, meta, object::encode(&service))]).await;
+    }
+}
