@@ -32,11 +32,11 @@ pub(crate) fn rewritten(text: &str) -> Option<String> {
         if !line.is_empty() {
             last_is_blank = is_blank(line);
         }
-        let Some(next) = lines.peek() else { break };
+        let Some(&next) = lines.peek() else { break };
         out.push('\n');
         // Blank lines are told by the first line behind them.
         let ends_run = !line.is_empty();
-        let next_text = if next.is_empty() { lines.clone().find(|line| !line.is_empty()) } else { Some(*next) };
+        let next_text = if next.is_empty() { lines.clone().find(|line| !line.is_empty()) } else { Some(next) };
         if ends_run && !last_is_blank && next_text.is_some_and(is_blank) {
             out.push('\n');
         }

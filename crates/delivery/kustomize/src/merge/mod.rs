@@ -368,7 +368,8 @@ mod tests {
             let _ = merge(&Types::default(), &mut merged, node(&pod(&patch)));
             let mut twice = node(&pod("{a: {b: 1}, containers: [{name: x}]}"));
             let before = twice.clone();
-            prop_assert!(merge(&Types::default(), &mut twice, node(&pod("{}"))).unwrap());
+            let is_kept = merge(&Types::default(), &mut twice, node(&pod("{}"))).unwrap();
+            prop_assert!(is_kept);
             prop_assert_eq!(twice, before);
         }
 
