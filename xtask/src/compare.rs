@@ -7,6 +7,7 @@ mod helm;
 mod kustomize;
 pub mod peer;
 mod process;
+mod promql;
 pub mod report;
 
 use clap::Subcommand;
@@ -18,11 +19,14 @@ pub enum Compare {
     Helm(helm::Arguments),
     /// Every kustomization below a directory (the real one is named by KUSTOMIZE)
     Kustomize(kustomize::Kustomize),
+    /// PromQL: golden and random queries (the real promtool is named by PROMTOOL)
+    Promql(promql::Promql),
 }
 
 pub fn run(compare: &Compare) -> anyhow::Result<()> {
     match compare {
         Compare::Helm(arguments) => helm::run(arguments),
         Compare::Kustomize(kustomize) => kustomize::run(kustomize),
+        Compare::Promql(promql) => promql::run(promql),
     }
 }

@@ -35,4 +35,7 @@ pub enum ReadError {
     /// The disk said no.
     #[error("logs could not be read: {0}")]
     Disk(#[from] io::Error),
+    /// Nobody waits for them any more.
+    #[error("the request was cancelled by the client")]
+    Cancelled,
 }

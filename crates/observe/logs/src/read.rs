@@ -49,6 +49,16 @@ pub struct Tenant {
     pub(crate) inner: Arc<Inner>,
     pub(crate) name: String,
     reading: Arc<Mutex<Reading>>,
+    cancelled: Arc<AtomicBool>,
+}
+
+/// Ends the reading of a tenant's queries when it goes.
+pub(crate) struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The part of a segment that a query is about.
@@ -63,7 +73,12 @@ pub(crate) struct Part {
 
 impl Tenant {
     pub(crate) fn new(inner: Arc<Inner>, name: &str) -> Self {
-        Self { inner, name: name.to_owned(), reading: Arc::default() }
+        Self { inner, name: name.to_owned(), reading: Arc::default(), cancelled: Arc::default() }
+    }
+
+    /// Reading goes on only as long as this lives.
+    pub(crate) fn cancel_on_drop(&self) -> CancelOnDrop {
+        CancelOnDrop(Arc::clone(&self.cancelled))
     }
 
     /// What its queries took so far.
@@ -288,6 +303,9 @@ impl Reader<'_> {
         let mut text = Vec::new();
         while !self.stop.load(Ordering::Relaxed) {
             let Some(work) = self.work.get(self.next.fetch_add(1, Ordering::Relaxed)) else { break };
+            if self.tenant.cancelled.load(Ordering::Relaxed) {
+                return Err(ReadError::Cancelled);
+            }
             if !self.sink.lock().wants(work.earliest, work.latest) {
                 continue;
             }

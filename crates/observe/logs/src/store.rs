@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     io::{self, ErrorKind},
     path::Path,
-    sync::Arc,
+    sync::{Arc, Weak},
     thread::JoinHandle,
     time::Duration,
 };
@@ -173,7 +173,7 @@ impl Store {
             .map_err(|source| OpenError { place: inner.disk.place(), source })?;
         let room = Arc::new(Semaphore::new(WAITING_BYTES));
         let store = Self { inner, messages, room, writer: Arc::new(Mutex::new(Some(handle))) };
-        coracle_tasks::spawn("logs-maintenance", maintain(store.messages.downgrade(), Arc::clone(&store.inner)));
+        coracle_tasks::spawn("logs-maintenance", maintain(store.messages.downgrade(), Arc::downgrade(&store.inner)));
         Ok(store)
     }
 
@@ -253,10 +253,12 @@ impl Store {
         self.inner.retain()
     }
 
-    /// Ends the writer. What is in memory is in the journal, and is read again by whoever opens the store next.
+    /// Ends the writer, whoever still has the store. What is in memory is in the journal, and is read again by whoever
+    /// opens the store next.
     pub async fn close(self) {
         let Self { messages, writer, inner, .. } = self;
-        drop(messages);
+        // Where it has ended already there is nobody to tell.
+        drop(messages.send(Message::Close).await);
         let handle = writer.lock().take();
         if let Some(handle) = handle {
             let ended = tokio::task::spawn_blocking(move || handle.join()).await;
@@ -268,12 +270,7 @@ impl Store {
 }
 
 /// Tells the writer of the time, and does retention, as long as there is a store.
-async fn maintain(messages: mpsc::WeakSender<Message>, inner: Arc<Inner>) {
-    let inner = {
-        let weak = Arc::downgrade(&inner);
-        drop(inner);
-        weak
-    };
+async fn maintain(messages: mpsc::WeakSender<Message>, inner: Weak<Inner>) {
     loop {
         tokio::time::sleep(TICK).await;
         let (Some(messages), Some(inner)) = (messages.upgrade(), inner.upgrade()) else { return };

@@ -29,6 +29,8 @@ pub(crate) enum Message {
     Flush(oneshot::Sender<Result<(), PushError>>),
     /// Look at the clock.
     Tick,
+    /// Take nothing more.
+    Close,
 }
 
 pub(crate) struct Writer {
@@ -39,22 +41,26 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Runs until nobody can push any more.
+    /// Runs until it is told to end, or nobody can push any more.
     pub(crate) fn run(mut self, mut messages: mpsc::Receiver<Message>) {
-        while let Some(message) = messages.blocking_recv() {
+        let mut next = messages.blocking_recv();
+        while let Some(message) = next.take() {
             match message {
-                Message::Append(append) => self.group(*append, &mut messages),
+                Message::Append(append) => next = self.group(*append, &mut messages),
                 Message::Flush(done) => {
                     let flushed = self.rotate().and_then(|()| self.wait_for_flush());
                     drop(done.send(flushed));
                 }
                 Message::Tick => self.tick(),
+                Message::Close => break,
             }
+            next = next.or_else(|| messages.blocking_recv());
         }
         self.join();
     }
 
-    fn group(&mut self, first: Append, messages: &mut mpsc::Receiver<Message>) {
+    /// Deals with what waits together; gives a message of another kind that came in between.
+    fn group(&mut self, first: Append, messages: &mut mpsc::Receiver<Message>) -> Option<Message> {
         let (mut bytes, mut group) = (first.record.len(), vec![first]);
         let mut after = None;
         while group.len() < MAX_GROUP && bytes < MAX_GROUP_BYTES {
@@ -81,14 +87,7 @@ impl Writer {
                 self.inner.tell_tails(append.batch);
             }
         }
-        match after {
-            Some(Message::Flush(done)) => {
-                let flushed = self.rotate().and_then(|()| self.wait_for_flush());
-                drop(done.send(flushed));
-            }
-            Some(Message::Tick) => self.tick(),
-            _ => {}
-        }
+        after
     }
 
     fn write(&mut self, group: &[Append]) -> Result<(), PushError> {

@@ -94,6 +94,11 @@ impl FrameWriter {
         self.len
     }
 
+    /// Lets the next frame begin at `len`, over what stands there.
+    pub(crate) fn forget_from(&mut self, len: u64) {
+        self.len = len;
+    }
+
     /// Where the next frame's payload will stand.
     pub(crate) fn next_payload_at(&self) -> u64 {
         self.len + FRAME_HEADER_BYTES as u64

@@ -120,6 +120,8 @@ pub(crate) struct Head {
     pub(crate) oldest_ms: i64,
     /// The end of the newest stretch that became a block since the store was opened.
     pub(crate) flushed_until_ms: i64,
+    /// What the names of new chunk files end with.
+    pub(crate) spill_number: u64,
     next_id: u64,
     open_heap_bytes: usize,
     /// How many series and symbols the series log knows.
@@ -128,8 +130,9 @@ pub(crate) struct Head {
     scratch: Vec<u8>,
 }
 
-pub(crate) fn spill_name(start_ms: i64) -> String {
-    format!("chunks-{start_ms}")
+/// A name that is used once: the number grows between a file's removal and the next one for the same stretch.
+pub(crate) fn spill_name(start_ms: i64, number: u64) -> String {
+    format!("chunks-{start_ms}.{number}")
 }
 
 impl Head {
@@ -145,6 +148,7 @@ impl Head {
             newest_ms: i64::MIN,
             oldest_ms: i64::MAX,
             flushed_until_ms: i64::MIN,
+            spill_number: 0,
             next_id: 1,
             open_heap_bytes: 0,
             logged: (0, 0),
@@ -177,8 +181,8 @@ impl Head {
     }
 
     fn spill_mut(&mut self, start_ms: i64) -> &mut Spill {
-        let disk = &self.disk;
-        self.spills.entry(start_ms).or_insert_with(|| Spill::new(Arc::clone(disk), spill_name(start_ms)))
+        let (disk, number) = (&self.disk, self.spill_number);
+        self.spills.entry(start_ms).or_insert_with(|| Spill::new(Arc::clone(disk), spill_name(start_ms, number)))
     }
 
     /// Makes the chunk of a series that grows a spilled one.
@@ -301,7 +305,8 @@ impl Head {
 
     /// Removes what a block has taken up: chunks of `start_ms` below `len`. Returns whether the whole stretch is gone.
     pub(crate) fn forget_spilled(&mut self, start_ms: i64, len: u64) -> bool {
-        let (range_ms, all) = (self.options.block_range_ms, self.spills.get(&start_ms).map(Spill::len_bytes) == Some(len));
+        let (range_ms, all) =
+            (self.options.block_range_ms, self.spills.get(&start_ms).map(Spill::len_bytes) == Some(len));
         let taken = |chunk: &ChunkRef| chunk.first_ms.div_euclid(range_ms) * range_ms == start_ms && chunk.offset < len;
         for series in &mut self.series {
             series.spilled.retain(|chunk| !taken(chunk));
@@ -317,7 +322,8 @@ impl Head {
                 !deleted.is_empty()
             });
         }
-        let oldest_open = self.series.iter().filter_map(|series| series.open.span()).map(|(first_ms, _)| first_ms).min();
+        let oldest_open =
+            self.series.iter().filter_map(|series| series.open.span()).map(|(first_ms, _)| first_ms).min();
         let oldest_spilled = self.spills.keys().next().copied();
         self.oldest_ms = [oldest_open, oldest_spilled].into_iter().flatten().min().unwrap_or(i64::MAX);
         all

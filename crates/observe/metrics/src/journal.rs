@@ -50,8 +50,10 @@ impl Journal {
             true => self.rewrite_series(head)?,
             false => series_log::append(head, &mut self.series)?,
         }
+        let before = self.wal.len();
         for payload in payloads {
-            self.wal.append(payload)?;
+            // What comes next overwrites what did not become whole.
+            self.wal.append(payload).inspect_err(|_| self.wal.forget_from(before))?;
         }
         self.dirty = true;
         Ok(())
@@ -74,8 +76,16 @@ impl Journal {
     }
 
     /// The files that a sync has to reach, the log of series first.
-    pub(crate) fn files(&self) -> [String; 2] {
-        [self.series.name.clone(), self.wal.name.clone()]
+    pub(crate) fn files(&self) -> Vec<String> {
+        let mut files = vec![self.series.name.clone()];
+        files.extend(self.older.iter().cloned());
+        files.push(self.wal.name.clone());
+        files
+    }
+
+    /// Grows with every segment of the log, also from one life of the store to the next.
+    pub(crate) fn wal_number(&self) -> u64 {
+        self.wal_number
     }
 
     /// Writes a new log of all series a head has now, in place of the old one.

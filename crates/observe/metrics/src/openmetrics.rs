@@ -15,10 +15,23 @@ pub struct TextError {
 /// What a line says.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Line {
-    Sample { labels: Labels, value: f64, time_ms: Option<i64> },
-    Type { metric: String, kind: String },
-    Help { metric: String, help: String },
-    Unit { metric: String, unit: String },
+    Sample {
+        labels: Labels,
+        value: f64,
+        time_ms: Option<i64>,
+    },
+    Type {
+        metric: String,
+        kind: String,
+    },
+    Help {
+        metric: String,
+        help: String,
+    },
+    Unit {
+        metric: String,
+        unit: String,
+    },
     /// `# EOF`: nothing may come after it.
     End,
     /// A comment, or nothing.
@@ -244,7 +257,10 @@ mod tests {
     #[test]
     fn lines_are_read() {
         check("up 1", expect![[r#"{__name__="up"} 1 None"#]]);
-        check(r#"a_total{b="x\"y\\\n",c=""} +Inf 12.5 # {trace="1"} 3"#, expect![[r#"{__name__="a_total", b="x\"y\\\n"} inf Some(12500)"#]]);
+        check(
+            r#"a_total{b="x\"y\\\n",c=""} +Inf 12.5 # {trace="1"} 3"#,
+            expect![[r#"{__name__="a_total", b="x\"y\\\n"} inf Some(12500)"#]],
+        );
         check(r#"{"odd name",x="1"} 2e3"#, expect![[r#"{__name__="odd name", x="1"} 2000 None"#]]);
         check("# TYPE a counter", expect![[r#"Ok(Type { metric: "a", kind: "counter" })"#]]);
         check("# EOF", expect!["Ok(End)"]);

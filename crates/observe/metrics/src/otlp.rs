@@ -32,9 +32,19 @@ pub(crate) enum Data {
     #[default]
     Nothing,
     Gauge(Vec<Number>),
-    Sum { points: Vec<Number>, delta: bool, monotonic: bool },
-    Histogram { points: Vec<Histogram>, delta: bool },
-    Exponential { points: Vec<Exponential>, delta: bool },
+    Sum {
+        points: Vec<Number>,
+        delta: bool,
+        monotonic: bool,
+    },
+    Histogram {
+        points: Vec<Histogram>,
+        delta: bool,
+    },
+    Exponential {
+        points: Vec<Exponential>,
+        delta: bool,
+    },
     Summary(Vec<Summary>),
 }
 

@@ -30,11 +30,6 @@ impl<T: Copy> Pages<T> {
         &self.pages[page][at..at + len]
     }
 
-    /// Whether so many more still have addresses.
-    pub(crate) fn has_room(&self) -> bool {
-        self.pages.len() < u32::MAX as usize / PAGE_LEN
-    }
-
     pub(crate) fn heap_bytes(&self) -> usize {
         self.pages.iter().map(|page| page.capacity() * size_of::<T>()).sum()
     }

@@ -34,7 +34,8 @@ pub(crate) fn append(head: &mut Head, writer: &mut FrameWriter) -> io::Result<()
         let mut payload = Vec::new();
         varint::put(&mut payload, u64::from(symbols));
         varint::put(&mut payload, u64::from(symbols_to - symbols));
-        (symbols..symbols_to).for_each(|symbol| varint::put_bytes(&mut payload, head.index.symbols.get(symbol).as_bytes()));
+        (symbols..symbols_to)
+            .for_each(|symbol| varint::put_bytes(&mut payload, head.index.symbols.get(symbol).as_bytes()));
         varint::put(&mut payload, u64::from(series_to - series));
         for slot in series..series_to {
             varint::put(&mut payload, head.id(slot));
@@ -66,12 +67,7 @@ pub(crate) fn restore(disk: &dyn Disk, name: &str, head: &mut Head) -> io::Resul
     Ok((slots, walk))
 }
 
-fn take(
-    payload: &[u8],
-    head: &mut Head,
-    symbols: &mut HashMap<u64, u32>,
-    slots: &mut HashMap<u64, u32>,
-) -> Option<()> {
+fn take(payload: &[u8], head: &mut Head, symbols: &mut HashMap<u64, u32>, slots: &mut HashMap<u64, u32>) -> Option<()> {
     let mut cursor = Cursor(payload);
     let first = cursor.varint()?;
     for number in first..first + cursor.varint()? {
@@ -90,7 +86,8 @@ fn take(
             }
         }
         if whole && !slots.contains_key(&id) {
-            let texts = pairs.iter().map(|(name, value)| (head.index.symbols.get(*name), head.index.symbols.get(*value)));
+            let texts =
+                pairs.iter().map(|(name, value)| (head.index.symbols.get(*name), head.index.symbols.get(*value)));
             let hash = hash::labels(texts);
             slots.insert(id, head.restore_series(id, &pairs, hash));
         }

@@ -58,7 +58,6 @@ impl SpillReader {
         }
         Ok(bytes)
     }
-
 }
 
 /// A file of chunks that grows. It is made with its first frame: taking a chunk never fails.

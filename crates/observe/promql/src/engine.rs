@@ -181,6 +181,9 @@ impl Engine {
         }
         let prepared = prepare::prepare(expr, start_ms, end_ms, step_ms)?;
         let steps = if end_ms < start_ms { 0 } else { ((end_ms - start_ms) / step_ms) as usize + 1 };
+        if steps > self.options.max_samples {
+            return Err(QueryError::TooManySamples);
+        }
         let frame = Frame { start_ms, step_ms, steps };
         let context = Context::new(&self.options, storage, interrupt);
         context.check("expression evaluation")?;

@@ -91,10 +91,18 @@ pub fn parse_duration_ms(text: &str) -> Result<i64, String> {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let unit_length = rest[digits..].bytes().take_while(u8::is_ascii_alphabetic).count();
         let unit = &rest[digits..digits + unit_length];
-        let (_, unit_ms) = units.find(|(name, _)| *name == unit).ok_or_else(invalid)?;
-        if digits == 0 {
+        if digits == 0 || unit.is_empty() {
             return Err(invalid());
         }
+        if !UNITS.iter().any(|(name, _)| *name == unit) {
+            return Err(format!(
+                "unknown unit {} in duration {}",
+                crate::quote::quote(unit),
+                crate::quote::quote(text)
+            ));
+        }
+        // From the largest to the smallest, each once.
+        let (_, unit_ms) = units.find(|(name, _)| *name == unit).ok_or_else(invalid)?;
         let out_of_range = || "duration out of range".to_owned();
         let count: i64 = rest[..digits].parse().map_err(|_| out_of_range())?;
         let ms = count.checked_mul(*unit_ms).ok_or_else(out_of_range)?;

@@ -181,3 +181,27 @@ fn date_time(seconds: f64) -> String {
     let time = jiff::Timestamp::from_millisecond((seconds * 1000.0).round() as i64);
     time.map_or_else(|_| seconds.to_string(), |time| time.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command, Query};
+
+    fn check(arguments: &[&str], path: &str, form: &str) {
+        let words = ["coracle", "query", "logql"].iter().chain(arguments);
+        let Command::Query(Query::Logql(query)) = Cli::parse_from(words).command else { panic!("another command") };
+        assert_eq!(request(&query).unwrap(), (path, form.to_owned()));
+    }
+
+    #[test]
+    fn lines_are_a_range_and_numbers_a_moment() {
+        check(
+            &["{a=\"b\"}", "--start=1000", "--end=2000", "--order=oldest"],
+            "/loki/api/v1/query_range",
+            "query=%7Ba%3D%22b%22%7D&limit=100&start=1000000000000&end=2000000000000&step=4&direction=forward",
+        );
+        check(&["1+1", "--time=12.5"], "/loki/api/v1/query", "query=1%2B1&limit=100&time=12500000000");
+    }
+}

@@ -249,7 +249,6 @@ macro_rules! named {
     ($(#[$doc:meta])* $type:ident { $($variant:ident = $name:literal),* $(,)? }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[expect(missing_docs, reason = "the names are LogQL's")]
         pub enum $type { $($variant),* }
 
         impl $type {

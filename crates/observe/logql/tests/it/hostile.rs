@@ -84,7 +84,7 @@ fn piece() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig::with_cases(1500))]
 
     #[test]
     fn what_is_read_is_printed_and_read_again(pieces in proptest::collection::vec(piece(), 0..24), glue in "[ ]?") {

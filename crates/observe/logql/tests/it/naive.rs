@@ -87,7 +87,7 @@ fn steps() -> impl Strategy<Value = (i64, i64, i64)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(120))]
 
     #[test]
     fn ranges_of_lines(lines in lines(), steps in steps(), range in 1..40_i64, offset in 0..10_i64) {

@@ -1,8 +1,12 @@
 //! `query`, `query_range` and `format_query`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use axum::{Json, extract::State, http::HeaderMap};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+};
 use coracle_logql::{
     Limits, Query, evaluate,
     syntax::{Expr, parse, pretty},
@@ -16,6 +20,9 @@ use super::{
     tenant,
 };
 use crate::store::Store;
+
+/// No query may take longer.
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 pub(super) async fn instant(
     State(store): State<Store>,
@@ -76,13 +83,22 @@ async fn run(store: Store, headers: &HeaderMap, query: Query) -> Result<Json<Val
     let flags = headers.get("X-Loki-Response-Encoding-Flags").and_then(|flags| flags.to_str().ok()).unwrap_or_default();
     let categorize = Categorize(flags.split(',').any(|flag| flag.trim() == "categorize-labels"));
     let limits = Limits { max_series: store.limits(&tenant_name).max_query_series, ..Limits::default() };
+    let source = store.tenant(&tenant_name);
+    // Whoever asked may go, or wait too long.
+    let _cancel = source.cancel_on_drop();
     let answered = tokio::task::spawn_blocking(move || {
         let started = Instant::now();
-        let source = store.tenant(&tenant_name);
         let answer = evaluate(&query, &limits, &source)?;
         Ok(answer::body(answer, categorize, &source.reading(), started.elapsed()))
     });
-    answered.await.map_err(Failure::internal)?.map(Json)
+    match tokio::time::timeout(TIMEOUT, answered).await {
+        Ok(answered) => answered.map_err(Failure::internal)?.map(Json),
+        Err(_) => Err(Failure::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "request timed out, decrease the duration of the request or add more label matchers (prefer exact match over \
+             regex match) to reduce the amount of data processed",
+        )),
+    }
 }
 
 pub(super) async fn format(params: Params) -> Result<Json<Value>, Failure> {

@@ -151,9 +151,11 @@ fn spawn(kind: Kind, directory: &Path, address: SocketAddr) -> Child {
 }
 
 fn find(directory: &Path, name: &str) -> Option<PathBuf> {
-    fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).find_map(|path| {
-        if path.ends_with(name) { Some(path) } else { find(&path, name) }
-    })
+    fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .find_map(|path| if path.ends_with(name) { Some(path) } else { find(&path, name) })
 }
 
 fn size(path: &Path) -> u64 {

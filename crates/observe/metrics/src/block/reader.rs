@@ -302,8 +302,10 @@ impl Index for Block {
     }
 
     fn retain_matching(&self, series: &mut Vec<u32>, matchers: &[&Matcher]) -> Result<(), StoreError> {
-        let names: Vec<Option<u32>> =
-            matchers.iter().map(|matcher| self.name_directory(&matcher.name).map(|directory| directory.symbol)).collect();
+        let names: Vec<Option<u32>> = matchers
+            .iter()
+            .map(|matcher| self.name_directory(&matcher.name).map(|directory| directory.symbol))
+            .collect();
         let mut reader = SeriesReader::new(self);
         let mut failed = None;
         series.retain(|number| {

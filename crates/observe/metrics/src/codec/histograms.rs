@@ -189,12 +189,7 @@ fn take_spans(cursor: &mut Cursor<'_>) -> Option<(Vec<Span>, Vec<f64>)> {
 }
 
 /// Appends what lies in `start_ms..=end_ms`; `None` where the bytes are no such chunk.
-pub(crate) fn decode(
-    bytes: &[u8],
-    start_ms: i64,
-    end_ms: i64,
-    into: &mut Column<Arc<FloatHistogram>>,
-) -> Option<()> {
+pub(crate) fn decode(bytes: &[u8], start_ms: i64, end_ms: i64, into: &mut Column<Arc<FloatHistogram>>) -> Option<()> {
     let mut cursor = Cursor(bytes);
     let count = cursor.usize()?;
     let (mut time_ms, mut delta) = (0i64, 0i64);
@@ -205,11 +200,7 @@ pub(crate) fn decode(
         time_ms = time_ms.wrapping_add(delta);
         let hint = hint(flags >> HINT_SHIFT);
         let histogram = if flags & STALE != 0 {
-            FloatHistogram {
-                sum: f64::from_bits(STALE_NAN),
-                counter_reset_hint: hint,
-                ..FloatHistogram::default()
-            }
+            FloatHistogram { sum: f64::from_bits(STALE_NAN), counter_reset_hint: hint, ..FloatHistogram::default() }
         } else {
             if flags & SAME_LAYOUT == 0 {
                 last = take_layout(&mut cursor)?;

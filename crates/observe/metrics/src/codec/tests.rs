@@ -46,7 +46,12 @@ fn realistic_series_take_little_room() {
     let count = 480;
     let times = regular(count);
     let mut total = 0u64;
-    let counter: Vec<f64> = (0..count).map(|_| { total += 900 + below(200); total as f64 }).collect();
+    let counter: Vec<f64> = (0..count)
+        .map(|_| {
+            total += 900 + below(200);
+            total as f64
+        })
+        .collect();
     let seconds: Vec<f64> = (0..count).map(|index| (index as f64 * 3.0 + below(100) as f64).round() / 100.0).collect();
     let flags: Vec<f64> = (0..count).map(|index| f64::from(u8::from(index % 97 == 0))).collect();
     let memory: Vec<f64> = (0..count).map(|_| (40_000_000 + below(500) * 4096) as f64).collect();

@@ -209,7 +209,8 @@ impl Head {
             Open::Floats(_) => matches!(value, Value::Histogram(_)),
             Open::Histograms(_) => matches!(value, Value::Float(_)),
         };
-        let other_range = open.span().is_some_and(|(first_ms, _)| self.range_start(first_ms) != self.range_start(time_ms));
+        let other_range =
+            open.span().is_some_and(|(first_ms, _)| self.range_start(first_ms) != self.range_start(time_ms));
         other_kind
             || other_range
             || open.count() >= self.options.chunk_samples

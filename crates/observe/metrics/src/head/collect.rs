@@ -27,7 +27,9 @@ impl Head {
             let source = self.spilled_source(chunk)?;
             parts.push(Part { first_ms: chunk.first_ms, last_ms: chunk.last_ms, source });
         }
-        if let Some((first_ms, last_ms)) = series.open.span().filter(|(first, last)| *first <= end_ms && *last >= start_ms) {
+        if let Some((first_ms, last_ms)) =
+            series.open.span().filter(|(first, last)| *first <= end_ms && *last >= start_ms)
+        {
             let mut bytes = Vec::with_capacity(series.open.len_bytes() + 12);
             series.open.encode(&mut bytes);
             parts.push(Part { first_ms, last_ms, source: Source::Bytes(series.open.kind(), bytes.into()) });
@@ -47,7 +49,10 @@ impl Head {
         let series = &self.series[slot as usize];
         series.open.span().is_some_and(|(first, last)| first <= end_ms && last >= start_ms)
             || series.spilled.iter().any(|chunk| chunk.overlaps(start_ms, end_ms))
-            || self.loose.get(&slot).is_some_and(|samples| samples.iter().any(|(ms, _)| (start_ms..=end_ms).contains(ms)))
+            || self
+                .loose
+                .get(&slot)
+                .is_some_and(|samples| samples.iter().any(|(ms, _)| (start_ms..=end_ms).contains(ms)))
     }
 
     fn loose_part(&self, slot: u32) -> Option<Part> {
@@ -61,7 +66,7 @@ impl Head {
 
     fn spilled_source(&self, chunk: &ChunkRef) -> Result<Source, StoreError> {
         let start_ms = self.range_start(chunk.first_ms);
-        let missing = || StoreError::damaged(&super::spill_name(start_ms), "the file is gone");
+        let missing = || StoreError::damaged(&format!("chunks-{start_ms}"), "the file is gone");
         let spill = self.spills.get(&start_ms).ok_or_else(missing)?;
         if let Some(bytes) = spill.pending(chunk) {
             return Ok(Source::Bytes(chunk.kind, bytes.into()));

@@ -46,8 +46,7 @@ impl LabelIndex {
             let pairs = self.pairs_of(slot);
             pairs.len() == labels.len()
                 && pairs.iter().zip(labels).all(|((name, value), (wanted_name, wanted_value))| {
-                    self.symbols.get(*value) == *wanted_value
-                        && self.symbols.get(*name) == *wanted_name
+                    self.symbols.get(*value) == *wanted_value && self.symbols.get(*name) == *wanted_name
                 })
         };
         self.by_hash.find(hash, |(other, slot)| *other == hash && same(*slot)).map(|(_, slot)| *slot)
@@ -124,7 +123,12 @@ impl LabelIndex {
         // A place in a hash table costs its content and a byte, an eighth of the places stay free.
         let table = self.by_hash.capacity() * 18;
         let orders: usize = self.orders.lock().values().map(|order| order.capacity() * 4).sum();
-        orders + self.symbols.heap_bytes() + self.pairs.heap_bytes() + self.places.capacity() * 8 + table + self.by_label.heap_bytes()
+        orders
+            + self.symbols.heap_bytes()
+            + self.pairs.heap_bytes()
+            + self.places.capacity() * 8
+            + table
+            + self.by_label.heap_bytes()
     }
 
     fn postings_of(&self, name: &str, value: &str) -> Option<&Postings> {
@@ -175,9 +179,8 @@ impl Index for LabelIndex {
             let pair = self.pairs_of(slot).iter().find(|pair| Some(pair.0) == name);
             pair.map_or("", |(_, value)| self.symbols.get(*value))
         };
-        series.retain(|slot| {
-            matchers.iter().zip(&names).all(|(matcher, name)| matcher.matches(value_of(*slot, *name)))
-        });
+        series
+            .retain(|slot| matchers.iter().zip(&names).all(|(matcher, name)| matcher.matches(value_of(*slot, *name))));
         Ok(())
     }
 }

@@ -36,7 +36,8 @@ impl Head {
             pairs.clear();
             for (name, value) in self.label_pairs(slot) {
                 let mut moved = |symbol: u32| {
-                    *symbols[symbol as usize].get_or_insert_with(|| index.symbols.intern(self.index.symbols.get(symbol)))
+                    *symbols[symbol as usize]
+                        .get_or_insert_with(|| index.symbols.intern(self.index.symbols.get(symbol)))
                 };
                 pairs.push((moved(*name), moved(*value)));
             }

@@ -66,10 +66,8 @@ pub(super) async fn snapshot(State(server): State<Server>, params: Params) -> Re
         }
     };
     let now_ms = server.0.store.now_ms();
-    let name = jiff::Timestamp::from_millisecond(now_ms).map_or_else(
-        |_| now_ms.to_string(),
-        |now| format!("{}-{now_ms:x}", now.strftime("%Y%m%dT%H%M%SZ")),
-    );
+    let name = jiff::Timestamp::from_millisecond(now_ms)
+        .map_or_else(|_| now_ms.to_string(), |now| format!("{}-{now_ms:x}", now.strftime("%Y%m%dT%H%M%SZ")));
     let directory = std::path::Path::new(&server.0.store.place()).join("snapshots").join(&name);
     server.work(move |server| Ok(server.0.store.snapshot(&directory, !skip_head)?)).await?;
     Ok(success_json(&params.headers, &json!({"name": name})))

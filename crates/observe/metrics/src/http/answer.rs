@@ -8,7 +8,7 @@ use axum::{
 };
 use coracle_promql::{
     FloatHistogram, Labels,
-    engine::{QueryError, Value, SampleValue},
+    engine::{QueryError, SampleValue, Value},
 };
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -144,7 +144,11 @@ pub(super) fn put_text(into: &mut Vec<u8>, text: &str) {
     }
 }
 
-pub(super) fn put_list<T>(into: &mut Vec<u8>, items: impl IntoIterator<Item = T>, mut put: impl FnMut(&mut Vec<u8>, T)) {
+pub(super) fn put_list<T>(
+    into: &mut Vec<u8>,
+    items: impl IntoIterator<Item = T>,
+    mut put: impl FnMut(&mut Vec<u8>, T),
+) {
     into.push(b'[');
     for (index, item) in items.into_iter().enumerate() {
         if index > 0 {
@@ -287,7 +291,9 @@ pub(super) fn put_value(into: &mut Vec<u8>, value: &Value) {
             }
             if !series.histograms.is_empty() {
                 into.extend_from_slice(b",\"histograms\":");
-                put_list(into, &series.histograms, |into, point| put_histogram_point(into, point.time_ms, &point.value));
+                put_list(into, &series.histograms, |into, point| {
+                    put_histogram_point(into, point.time_ms, &point.value)
+                });
             }
             into.push(b'}');
         }),

@@ -9,7 +9,11 @@ use axum::{
 use coracle_promql::{Columns, Labels, is_stale, labels::METRIC_NAME, number::plain_float};
 use http::StatusCode;
 
-use super::{Server, answer::{ApiError, packed}, params::Params};
+use super::{
+    Server,
+    answer::{ApiError, packed},
+    params::Params,
+};
 use crate::openmetrics::put_value;
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
@@ -30,7 +34,8 @@ pub(super) async fn federate(State(server): State<Server>, params: Params) -> Re
                 columns.clear();
                 series.read(start_ms, end_ms, &mut columns)?;
                 // Native histograms have no place in this format.
-                let (Some(time_ms), Some(value)) = (columns.floats.times_ms.last(), columns.floats.values.last()) else {
+                let (Some(time_ms), Some(value)) = (columns.floats.times_ms.last(), columns.floats.values.last())
+                else {
                     continue;
                 };
                 if !is_stale(*value) {

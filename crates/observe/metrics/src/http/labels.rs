@@ -63,9 +63,9 @@ fn unescape_name(name: &str) -> String {
             rest = after;
             continue;
         }
-        let code = rest.split_once('_').and_then(|(code, after)| {
-            Some((char::from_u32(u32::from_str_radix(code, 16).ok()?)?, after))
-        });
+        let code = rest
+            .split_once('_')
+            .and_then(|(code, after)| Some((char::from_u32(u32::from_str_radix(code, 16).ok()?)?, after)));
         let Some((character, after)) = code else { return name.to_owned() };
         text.push(character);
         rest = after;

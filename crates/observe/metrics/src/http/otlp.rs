@@ -42,7 +42,8 @@ pub(super) async fn write(State(server): State<Server>, headers: HeaderMap, body
         "application/json" => true,
         "application/x-protobuf" => false,
         other => {
-            let why = format!("unsupported content type: {other}, supported: [application/json, application/x-protobuf]\n");
+            let why =
+                format!("unsupported content type: {other}, supported: [application/json, application/x-protobuf]\n");
             return (StatusCode::UNSUPPORTED_MEDIA_TYPE, why).into_response();
         }
     };

@@ -51,9 +51,8 @@ impl Params {
     pub(super) fn time(&self, name: &str, otherwise: i64) -> Result<i64, ApiError> {
         match self.get(name) {
             "" => Ok(otherwise),
-            text => time_ms(text).map_err(|why| {
-                ApiError::parameter(name, format!("invalid time value for '{name}': {why}"))
-            }),
+            text => time_ms(text)
+                .map_err(|why| ApiError::parameter(name, format!("invalid time value for '{name}': {why}"))),
         }
     }
 
@@ -184,6 +183,9 @@ mod tests {
         assert_eq!(time_ms("soon"), Err("cannot parse \"soon\" to a valid timestamp".to_owned()));
         assert_eq!(duration_ms("1m30s"), Ok(90_000));
         assert_eq!(duration_ms("0.5"), Ok(500));
-        assert_eq!(duration_ms("1e30"), Err("cannot parse \"1e30\" to a valid duration. It overflows int64".to_owned()));
+        assert_eq!(
+            duration_ms("1e30"),
+            Err("cannot parse \"1e30\" to a valid duration. It overflows int64".to_owned())
+        );
     }
 }

@@ -22,7 +22,9 @@ fn version(headers: &HeaderMap) -> Result<Version, String> {
     let content_type = content_type.to_str().unwrap_or("");
     let mut parts = content_type.split(';').map(str::trim);
     if parts.next() != Some("application/x-protobuf") {
-        return Err(format!("expected application/x-protobuf as the first (media) part, got {content_type} content-type"));
+        return Err(format!(
+            "expected application/x-protobuf as the first (media) part, got {content_type} content-type"
+        ));
     }
     let message = parts.find_map(|part| part.strip_prefix("proto="));
     match message.map(|message| message.trim_matches('"')) {
@@ -66,7 +68,8 @@ pub(super) async fn write(State(server): State<Server>, headers: HeaderMap, body
     };
     let encoding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or("");
     if !matches!(encoding, "" | "snappy") {
-        let why = format!("{encoding} encoding (compression) is not accepted by this server; only snappy is acceptable");
+        let why =
+            format!("{encoding} encoding (compression) is not accepted by this server; only snappy is acceptable");
         return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
     }
     let shared = server.clone();

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    Attributes, Buckets, DELTA, Data, Exponential, Histogram, Metric, NO_RECORDED_VALUE, Number, Point, Resource, Summary,
+    Attributes, Buckets, DELTA, Data, Exponential, Histogram, Metric, NO_RECORDED_VALUE, Number, Point, Resource,
+    Summary,
 };
 
 pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<Resource>, String> {

@@ -1,7 +1,8 @@
 //! `ExportMetricsServiceRequest` on the wire.
 
 use super::{
-    Attributes, Buckets, DELTA, Data, Exponential, Histogram, Metric, NO_RECORDED_VALUE, Number, Point, Resource, Summary,
+    Attributes, Buckets, DELTA, Data, Exponential, Histogram, Metric, NO_RECORDED_VALUE, Number, Point, Resource,
+    Summary,
 };
 use crate::proto::{Field, Malformed, each_field};
 

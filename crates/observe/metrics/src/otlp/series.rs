@@ -42,11 +42,8 @@ pub(crate) fn series(resources: &[Resource]) -> (Vec<OwnedSeries>, Vec<String>) 
             newest_ms = newest_ms.max(into[from..].iter().map(|series| series.time_ms).max());
         }
         if let (Some(time_ms), Some(labels)) = (newest_ms, target_info(&resource.attributes, &identity)) {
-            let metadata = Metadata {
-                kind: "gauge".to_owned(),
-                help: "Target metadata".to_owned(),
-                unit: String::new(),
-            };
+            let metadata =
+                Metadata { kind: "gauge".to_owned(), help: "Target metadata".to_owned(), unit: String::new() };
             into.push(OwnedSeries { labels, time_ms, value: Value::Float(1.0), metadata: Some(metadata) });
         }
     }
@@ -66,8 +63,7 @@ fn identity(attributes: &Attributes) -> Attributes {
 
 fn target_info(attributes: &Attributes, identity: &Attributes) -> Option<Attributes> {
     let says_who = ["service.namespace", "service.name", "service.instance.id"];
-    let rest: Attributes =
-        attributes.iter().filter(|(name, _)| !says_who.contains(&name.as_str())).cloned().collect();
+    let rest: Attributes = attributes.iter().filter(|(name, _)| !says_who.contains(&name.as_str())).cloned().collect();
     if rest.is_empty() || identity.is_empty() {
         return None;
     }
@@ -117,7 +113,9 @@ impl Writer<'_> {
         let from = self.into.len();
         let kind = match &metric.data {
             Data::Nothing => return Ok(()),
-            Data::Sum { delta: true, .. } | Data::Histogram { delta: true, .. } | Data::Exponential { delta: true, .. } => {
+            Data::Sum { delta: true, .. }
+            | Data::Histogram { delta: true, .. }
+            | Data::Exponential { delta: true, .. } => {
                 return Err("invalid temporality and type combination: delta is not taken in".to_owned());
             }
             Data::Gauge(points) => {
@@ -184,7 +182,10 @@ impl Writer<'_> {
 
     fn exponential(&mut self, histogram: &Exponential) -> Result<(), String> {
         if histogram.scale < EXPONENTIAL_SCHEMA_MIN {
-            return Err(format!("cannot convert exponential to native histogram: scale {} is too coarse", histogram.scale));
+            return Err(format!(
+                "cannot convert exponential to native histogram: scale {} is too coarse",
+                histogram.scale
+            ));
         }
         let narrower = (histogram.scale - EXPONENTIAL_SCHEMA_MAX).max(0) as u32;
         let (positive_spans, positive_buckets) = spans(&histogram.positive, narrower);

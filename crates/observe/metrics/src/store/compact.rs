@@ -39,7 +39,9 @@ pub(super) fn encode(columns: &Columns, into: &mut Vec<EncodedChunk>) {
         });
     }
     let histograms = &columns.histograms;
-    for (times_ms, values) in histograms.times_ms.chunks(CHUNK_HISTOGRAMS).zip(histograms.values.chunks(CHUNK_HISTOGRAMS)) {
+    for (times_ms, values) in
+        histograms.times_ms.chunks(CHUNK_HISTOGRAMS).zip(histograms.values.chunks(CHUNK_HISTOGRAMS))
+    {
         let mut chunk = OpenHistograms::default();
         times_ms.iter().zip(values).for_each(|(time_ms, value)| chunk.push(*time_ms, value));
         let mut bytes = Vec::new();
@@ -60,11 +62,11 @@ pub(super) fn encode(columns: &Columns, into: &mut Vec<EncodedChunk>) {
 impl Inner {
     /// Makes a block of a chunk file.
     pub(super) fn flush_range(&self, start_ms: i64) -> Result<(), StoreError> {
-        let (order, len, replaces) = {
+        let (order, len, name, replaces) = {
             let state = self.state.read();
             let Some(spill) = state.head.spills.get(&start_ms) else { return Ok(()) };
             let len = spill.len_bytes();
-            (state.head.series_for_block(start_ms, len), len, spill.name_with_length())
+            (state.head.series_for_block(start_ms, len), len, spill.name.clone(), spill.name_with_length())
         };
         let mut block = self.begin_block(start_ms)?;
         let mut columns = Columns::default();
@@ -72,7 +74,10 @@ impl Inner {
         for slots in order.chunks(SERIES_AT_A_TIME) {
             let collected = {
                 let state = self.state.read();
-                slots.iter().map(|slot| state.head.collect_for_block(*slot, start_ms, len)).collect::<Result<Vec<_>, _>>()?
+                slots
+                    .iter()
+                    .map(|slot| state.head.collect_for_block(*slot, start_ms, len))
+                    .collect::<Result<Vec<_>, _>>()?
             };
             for series in collected {
                 columns.clear();
@@ -83,7 +88,6 @@ impl Inner {
             }
         }
         let block = block.finish(1, vec![replaces])?;
-        let name = crate::head::spill_name(start_ms);
         let all = {
             let mut state = self.state.write();
             state.blocks.extend(block);
@@ -114,7 +118,8 @@ impl Inner {
         let mut cursors: Vec<Cursor<'_>> = blocks.iter().map(Cursor::new).collect::<Result<_, _>>()?;
         let mut chunks = Vec::new();
         while let Some(least) = cursors.iter().filter_map(|cursor| cursor.key()).min().cloned() {
-            let mut same: Vec<&mut Cursor<'_>> = cursors.iter_mut().filter(|cursor| cursor.key() == Some(&least)).collect();
+            let mut same: Vec<&mut Cursor<'_>> =
+                cursors.iter_mut().filter(|cursor| cursor.key() == Some(&least)).collect();
             chunks.clear();
             merge_series(&same, &mut chunks)?;
             writer.add(&least.2, &chunks)?;

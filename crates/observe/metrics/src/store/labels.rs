@@ -63,12 +63,7 @@ impl Store {
     }
 
     /// The labels of the series that match any of the sets of matchers, in order, each once.
-    pub fn series_labels(
-        &self,
-        sets: &[Vec<Matcher>],
-        start_ms: i64,
-        end_ms: i64,
-    ) -> Result<Vec<Labels>, StoreError> {
+    pub fn series_labels(&self, sets: &[Vec<Matcher>], start_ms: i64, end_ms: i64) -> Result<Vec<Labels>, StoreError> {
         let mut found = Vec::new();
         self.each_label_source(sets, start_ms, end_ms, &mut |source, series| {
             let numbers = series.unwrap_or_default();
@@ -124,7 +119,8 @@ impl Store {
                 each(LabelSource::Head(&state), Some(&slots))?;
             }
         }
-        let blocks: Vec<_> = state.blocks.iter().filter(|block| block.overlaps(start_ms, end_ms)).map(Arc::clone).collect();
+        let blocks: Vec<_> =
+            state.blocks.iter().filter(|block| block.overlaps(start_ms, end_ms)).map(Arc::clone).collect();
         drop(state);
         for block in blocks {
             if sets.is_empty() {

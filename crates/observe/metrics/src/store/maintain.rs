@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    io::ErrorKind,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -89,7 +90,7 @@ impl super::Inner {
         for name in names {
             match self.disk.open(name).and_then(|mut file| file.sync()) {
                 // It was cut away, or taken up by a block, in the meantime.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
                 result => result.map_err(StoreError::disk(name))?,
             }
         }
@@ -107,7 +108,7 @@ impl super::Inner {
         let (files, old) = {
             let mut state = self.state.write();
             state.spill_and_rotate().map_err(StoreError::disk("cutting the log"))?;
-            let mut files = state.journal.files().to_vec();
+            let mut files = state.journal.files();
             for spill in state.head.spills.values_mut() {
                 if std::mem::take(&mut spill.dirty) {
                     files.push(spill.name.clone());
@@ -115,9 +116,21 @@ impl super::Inner {
             }
             (files, state.journal.older.clone())
         };
-        self.sync_files(&files)?;
+        if let Err(error) = self.sync_files(&files) {
+            let mut state = self.state.write();
+            state
+                .head
+                .spills
+                .values_mut()
+                .filter(|spill| files.contains(&spill.name))
+                .for_each(|spill| spill.dirty = true);
+            return Err(error);
+        }
         for name in &old {
-            self.disk.remove(name).map_err(StoreError::disk(name))?;
+            match self.disk.remove(name) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                result => result.map_err(StoreError::disk(name))?,
+            }
         }
         let mut state = self.state.write();
         state.journal.older.retain(|name| !old.contains(name));
@@ -157,7 +170,9 @@ impl super::Inner {
         let gone = {
             let state = self.state.read();
             let too_old = |last_ms: i64| {
-                self.options.retention_ms.is_some_and(|retention_ms| last_ms < state.head.newest_ms.saturating_sub(retention_ms))
+                self.options
+                    .retention_ms
+                    .is_some_and(|retention_ms| last_ms < state.head.newest_ms.saturating_sub(retention_ms))
             };
             let mut gone: Vec<_> = state.blocks.iter().filter(|block| too_old(block.meta().last_ms)).cloned().collect();
             if let Some(bytes_max) = self.options.retention_bytes {
@@ -188,6 +203,7 @@ impl State {
         });
         let deleted = wal::deleted(marks.collect::<Vec<_>>());
         self.journal.rotate()?;
+        self.head.spill_number = self.journal.wal_number();
         let payloads = [&exemplars, &metadata, &deleted].map(|payload| &payload[..]);
         self.journal.append(&mut self.head, payloads.into_iter().filter(|payload| payload.len() > 1))
     }

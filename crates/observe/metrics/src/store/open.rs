@@ -45,11 +45,13 @@ pub(super) fn open(disk: Arc<dyn Disk>, options: Options, clock: Arc<dyn Clock>)
     opening.open_spills(&replaced)?;
     let journal = opening.open_wal(series)?;
     if opening.unknown_series > 0 {
-        let complaint = format!("{} samples or chunks of series that are not known were left out", opening.unknown_series);
+        let complaint =
+            format!("{} samples or chunks of series that are not known were left out", opening.unknown_series);
         opening.complaints.push(complaint);
     }
     disk.sync().map_err(StoreError::disk(disk.place()))?;
     let Opening { mut head, exemplars, metadata, complaints, highest_id, .. } = opening;
+    head.spill_number = journal.wal_number();
     head.skip_ids(highest_id);
     if let Some(newest_ms) = blocks.iter().map(|block| block.meta().last_ms).max() {
         head.newest_ms = head.newest_ms.max(newest_ms);
@@ -110,7 +112,8 @@ impl Opening {
             }
         }
         let replaced: BTreeSet<String> = blocks.iter().flat_map(|block| block.meta().replaces.clone()).collect();
-        let gone: Vec<String> = blocks.iter().map(|block| block.name().to_owned()).filter(|name| replaced.contains(name)).collect();
+        let gone: Vec<String> =
+            blocks.iter().map(|block| block.name().to_owned()).filter(|name| replaced.contains(name)).collect();
         blocks.retain(|block| !replaced.contains(block.name()));
         for name in gone {
             self.remove(&name)?;
@@ -143,7 +146,8 @@ impl Opening {
                 self.head.logged = (self.head.series_count() as u32, self.head.index.symbols.len());
                 self.slots = slots;
                 let clean = walk.damaged.is_empty();
-                let writer = FrameWriter::resume(&*self.disk, &name, walk.whole_len).map_err(StoreError::disk(&name))?;
+                let writer =
+                    FrameWriter::resume(&*self.disk, &name, walk.whole_len).map_err(StoreError::disk(&name))?;
                 if !clean {
                     // Numbers of symbols may have shifted: what is known is written anew.
                     self.head.logged = (0, 0);
@@ -171,7 +175,10 @@ impl Opening {
         let starts: Vec<(i64, String)> = self
             .names
             .iter()
-            .filter_map(|name| Some((name.strip_prefix("chunks-")?.parse().ok()?, name.clone())))
+            .filter_map(|name| {
+                let (start_ms, _) = name.strip_prefix("chunks-")?.split_once('.')?;
+                Some((start_ms.parse().ok()?, name.clone()))
+            })
             .collect();
         for (start_ms, name) in starts {
             let mut chunks = Vec::new();

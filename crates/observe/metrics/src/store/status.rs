@@ -62,10 +62,12 @@ impl Store {
         let state = self.0.state.read();
         let index = &state.head.index;
         let named = |(name, count): (&str, usize)| (count as u64, name.to_owned());
-        let bytes_of = |name: &str| index.values_with_counts(name).map(|(value, count)| value.len() * count).sum::<usize>();
+        let bytes_of =
+            |name: &str| index.values_with_counts(name).map(|(value, count)| value.len() * count).sum::<usize>();
         let names: Vec<(&str, usize)> = index.names().collect();
         let pairs = index.pairs_with_counts().map(|((name, value), count)| (count as u64, (name, value)));
-        let span_ms = (state.head.oldest_ms <= state.head.newest_ms).then_some((state.head.oldest_ms, state.head.newest_ms));
+        let span_ms =
+            (state.head.oldest_ms <= state.head.newest_ms).then_some((state.head.oldest_ms, state.head.newest_ms));
         HeadStatistics {
             series: u64::from(index.series_count()),
             label_pairs: index.pairs_count() as u64,
@@ -82,11 +84,7 @@ impl Store {
 }
 
 /// The largest, largest first.
-fn most<K: Ord>(
-    counted: impl Iterator<Item = (u64, K)>,
-    limit: usize,
-    name: impl Fn(K) -> String,
-) -> Vec<NamedCount> {
+fn most<K: Ord>(counted: impl Iterator<Item = (u64, K)>, limit: usize, name: impl Fn(K) -> String) -> Vec<NamedCount> {
     let mut kept = BinaryHeap::new();
     for each in counted {
         kept.push(Reverse(each));

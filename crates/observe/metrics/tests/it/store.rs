@@ -151,7 +151,8 @@ fn series_that_are_gone_are_forgotten() {
 #[test]
 fn a_clock_that_jumps_drops_nothing() {
     let disk = MemoryDisk::new();
-    let clock = std::sync::Arc::new(coracle_clock::ManualClock::new(jiff::Timestamp::from_millisecond(START_MS).unwrap()));
+    let clock =
+        std::sync::Arc::new(coracle_clock::ManualClock::new(jiff::Timestamp::from_millisecond(START_MS).unwrap()));
     let options = Options { retention_ms: Some(600_000), ..options() };
     let store = Store::open_on(std::sync::Arc::new(disk), options, clock.clone()).unwrap();
     append(&store, 1, START_MS);

@@ -87,8 +87,8 @@ impl Annotation {
             short_float(buckets.0),
             short_float(buckets.1),
             two_digits(*difference),
-            super::calendar::rfc3339(time_ms.0.div_euclid(1000)),
-            super::calendar::rfc3339(time_ms.1.div_euclid(1000)),
+            super::calendar::rfc3339(i128::from(time_ms.0.div_euclid(1000))),
+            super::calendar::rfc3339(i128::from(time_ms.1.div_euclid(1000))),
         )
     }
 }
@@ -211,7 +211,7 @@ impl Annotations {
     /// The same text again moves to the new position.
     pub fn add(&mut self, annotation: Annotation, span: Span) {
         // Most repetitions come one after the other.
-        if self.list.last().is_some_and(|last| *last == (annotation.clone(), span)) && !mergeable(&annotation) {
+        if self.list.last().is_some_and(|(last, at)| *last == annotation && *at == span) && !mergeable(&annotation) {
             return;
         }
         match self.places.get(&annotation.to_string()) {

@@ -156,6 +156,10 @@ pub(super) fn subquery(context: &Context<'_>, node: &Subquery, frame: Frame) -> 
         start_ms += step_ms;
     }
     let steps = if to_ms < start_ms { 0 } else { ((to_ms - start_ms) / step_ms) as usize + 1 };
+    // Columns have a place for every step.
+    if steps > context.options.max_samples {
+        return Err(QueryError::TooManySamples);
+    }
     let inner = Frame { start_ms, step_ms, steps };
     let all = eval(context, &node.expr, inner)?;
     Ok(all.into_iter().map(|series| raw(series, inner)).collect())

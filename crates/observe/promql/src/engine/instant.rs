@@ -97,7 +97,7 @@ fn go_acosh(value: f64) -> f64 {
     if value < 1.0 { f64::NAN } else { value.acosh() }
 }
 
-fn calendar_field(name: &str) -> Option<fn(calendar::Date) -> i64> {
+fn calendar_field(name: &str) -> Option<fn(calendar::Date) -> i128> {
     Some(match name {
         "day_of_month" => |date| date.day,
         "day_of_week" => |date| date.weekday,
@@ -191,11 +191,13 @@ impl Job<'_> {
         })
     }
 
-    fn calendar(self, field: fn(calendar::Date) -> i64) -> Evaluated {
+    fn calendar(self, field: fn(calendar::Date) -> i128) -> Evaluated {
         if self.call.args.is_empty() {
-            return Ok(self.of_steps(|frame, step| field(calendar::date(frame.time_ms(step) / 1000)) as f64));
+            return Ok(
+                self.of_steps(|frame, step| field(calendar::date(i128::from(frame.time_ms(step) / 1000))) as f64)
+            );
         }
-        self.map_floats(|_, _, value| field(calendar::date(value as i64)) as f64)
+        self.map_floats(|_, _, value| field(calendar::date(calendar::second(value))) as f64)
     }
 
     fn timestamp(mut self) -> Evaluated {

@@ -16,6 +16,9 @@ use crate::{
     storage::{self, Columns, SelectHints, is_stale},
 };
 
+/// No sample lies farther from the epoch than this.
+const FARTHEST_MS: i64 = 1 << 60;
+
 /// How a selector moves the times of steps.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shift {
@@ -26,7 +29,8 @@ pub(super) struct Shift {
 impl Shift {
     pub fn new(at: Option<At>, offset: &Offset) -> Self {
         let at_ms = match at {
-            Some(At::TimeMs(ms)) => Some(ms),
+            // Far enough from the ends of what a number holds that lengths can be added.
+            Some(At::TimeMs(ms)) => Some(ms.clamp(-FARTHEST_MS, FARTHEST_MS)),
             _ => None,
         };
         Self { at_ms, offset_ms: offset_ms(offset) }

@@ -43,7 +43,11 @@ impl FloatHistogram {
     }
 
     fn scale(&mut self, scaled: impl Fn(f64) -> f64) {
-        let totals = [&mut self.zero_count, &mut self.count, &mut self.sum];
+        // Custom buckets have no zero bucket, whatever the factor would make of its nothing.
+        if !self.uses_custom_buckets() {
+            self.zero_count = scaled(self.zero_count);
+        }
+        let totals = [&mut self.count, &mut self.sum];
         for value in totals.into_iter().chain(&mut self.positive_buckets).chain(&mut self.negative_buckets) {
             *value = scaled(*value);
         }

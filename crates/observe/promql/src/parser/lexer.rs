@@ -400,8 +400,6 @@ impl<'a> Lexer<'a> {
         if self.scan_rest_of_duration() {
             return Ok(Some(Kind::Duration));
         }
-        // The character that spoiled it belongs to what is shown.
-        self.bump();
         Err(format!("bad number or duration syntax: {}", quote(self.text())))
     }
 
@@ -418,7 +416,8 @@ impl<'a> Lexer<'a> {
             }
             self.accept(|c| c == 's');
         }
-        !self.peek().is_some_and(is_alphanumeric)
+        // A character that spoils it belongs to what is shown.
+        !self.accept(is_alphanumeric)
     }
 
     fn number(&mut self) -> Lexed {

@@ -161,6 +161,10 @@ fn prometheus_parser_tests() {
     let (mut cases, mut wrong) = (0, Vec::new());
     for case in table.split("\n\t\tinput:").skip(1) {
         let Some((query, rest)) = go_string(case.trim_start()) else { continue };
+        // A text put together of several literals.
+        if rest.trim_start().starts_with('+') {
+            continue;
+        }
         cases += 1;
         let fails = rest.contains("fail:");
         let result = parse(&query, Options::EVERYTHING);

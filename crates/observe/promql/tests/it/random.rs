@@ -159,7 +159,7 @@ impl Random {
                 let matching = self.pick(&["", "", " on (job)", " on (job, instance)", " ignoring (code)"]);
                 let grouped = !matching.is_empty() && !OPERATORS[12..].contains(&op);
                 let side = if grouped {
-                    self.pick(&["", "", " group_left", " group_right", " group_left (code)"])
+                    self.pick(&["", "", " group_left ()", " group_right ()", " group_left (code)"])
                 } else {
                     ""
                 };
