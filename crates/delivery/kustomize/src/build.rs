@@ -32,7 +32,8 @@ pub(crate) fn run(files: &dyn Files, path: &str, options: &Options<'_>) -> Resul
     let list = {
         let root = Root::outermost(&session, files, path)?;
         let target = load(root, &[])?;
-        let mut build = Build { session: &session, types: Types::default(), types_are_set: false, build_metadata: Vec::new() };
+        let mut build =
+            Build { session: &session, types: Types::default(), types_are_set: false, build_metadata: Vec::new() };
         build.set_types(&target, true)?;
         build.build_metadata.clone_from(&target.kustomization.build_metadata);
         build.all(&target)?
@@ -223,6 +224,7 @@ impl<'a> Build<'a> {
         }
         let (origins, transformations) = (wants("originAnnotations"), wants("transformerAnnotations"));
         for resource in &mut resources.list {
+            crate::folded::rewrite(&mut resource.node);
             resource.remove_build_annotations();
             if !origins {
                 origin::remove(resource, origin::ORIGIN);
@@ -238,12 +240,7 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    fn gather(
-        &mut self,
-        target: &Target<'a>,
-        origin: Option<&Origin>,
-        gathered: &mut Gathered,
-    ) -> Result<(), Error> {
+    fn gather(&mut self, target: &Target<'a>, origin: Option<&Origin>, gathered: &mut Gathered) -> Result<(), Error> {
         self.gather_in(target, origin, gathered).map_err(|mut error| {
             for error in std::iter::once(&mut error.others).flatten() {
                 note_chain(error, &target.chain);
@@ -351,12 +348,7 @@ impl<'a> Build<'a> {
     }
 
     /// Validators look at the resources, and may leave a label, but change nothing.
-    fn validate(
-        &mut self,
-        target: &Target<'a>,
-        origin: Option<&Origin>,
-        gathered: &mut Gathered,
-    ) -> Result<(), Error> {
+    fn validate(&mut self, target: &Target<'a>, origin: Option<&Origin>, gathered: &mut Gathered) -> Result<(), Error> {
         for mut step in self.transformers(target, origin, &target.kustomization.validators)? {
             let before: Vec<_> = gathered.resources.list.iter().map(without_validated_label).collect();
             step.transformer.apply(self.around(), &mut gathered.resources)?;

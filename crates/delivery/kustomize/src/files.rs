@@ -67,8 +67,7 @@ pub(crate) fn join(base: &str, path: &str) -> Option<String> {
 
 /// Whether `path` is `directory` or lies below it.
 pub(crate) fn is_within(path: &str, directory: &str) -> bool {
-    directory.is_empty()
-        || path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    directory.is_empty() || path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The directory a file is in.

@@ -31,8 +31,7 @@ const CLUSTER_SCOPED: [(&str, &[&str]); 20] = [
     ("storage.k8s.io/v1", &["CSIDriver", "CSINode", "StorageClass", "VolumeAttachment"]),
     ("storage.k8s.io/v1beta1", &["CSIDriver", "CSINode", "StorageClass", "VolumeAttachment"]),
 ];
-const CORE_CLUSTER_SCOPED: [&str; 5] =
-    ["ComponentStatus", "Namespace", "Node", "NodeProxyOptions", "PersistentVolume"];
+const CORE_CLUSTER_SCOPED: [&str; 5] = ["ComponentStatus", "Namespace", "Node", "NodeProxyOptions", "PersistentVolume"];
 
 /// The namespace objects outside namespaces are compared by.
 pub(crate) const NO_NAMESPACE: &str = "_non_namespaceable_";
@@ -57,9 +56,7 @@ impl Gvk {
 
     pub fn is_selected_by(&self, selector: &Gvk) -> bool {
         let fits = |wanted: &str, have: &str| wanted.is_empty() || wanted == have;
-        fits(&selector.group, &self.group)
-            && fits(&selector.version, &self.version)
-            && fits(&selector.kind, &self.kind)
+        fits(&selector.group, &self.group) && fits(&selector.version, &self.version) && fits(&selector.kind, &self.kind)
     }
 
     fn is_cluster_scoped(&self) -> bool {
@@ -75,7 +72,8 @@ impl Gvk {
 
 impl std::fmt::Display for Gvk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let part = |text: &str, missing: &'static str| if text.is_empty() { missing.to_owned() } else { text.to_owned() };
+        let part =
+            |text: &str, missing: &'static str| if text.is_empty() { missing.to_owned() } else { text.to_owned() };
         write!(
             f,
             "{}.{}.{}",
@@ -112,9 +110,7 @@ impl Id {
     }
 
     pub fn same_as(&self, other: &Id) -> bool {
-        self.name == other.name
-            && self.gvk == other.gvk
-            && self.effective_namespace() == other.effective_namespace()
+        self.name == other.name && self.gvk == other.gvk && self.effective_namespace() == other.effective_namespace()
     }
 }
 

@@ -44,6 +44,7 @@ pub(crate) fn apply(target: &mut Node, operations: &[Operation]) -> Result<()> {
     if let Some((mark, key)) = crate::documents::bare_key(target) {
         return Err(Trouble::new(mark, format!("the key {key} is no string; put it in quotes")));
     }
+    crate::folded::rewrite(target);
     through_json(target, false);
     operations.iter().try_for_each(|operation| {
         operation.apply(target).map_err(|message| {
@@ -250,32 +251,52 @@ mod tests {
 
     #[test]
     fn operations_change_the_tree() {
-        check("a: {b: [1, 2]}", "[{op: add, path: /a/b/-, value: 3}]", expect![[r#"
+        check(
+            "a: {b: [1, 2]}",
+            "[{op: add, path: /a/b/-, value: 3}]",
+            expect![[r#"
             a:
               b:
               - 1
               - 2
               - 3
-        "#]]);
-        check("a: 1", "[{op: replace, path: /b, value: yes}]", expect![[r#"
+        "#]],
+        );
+        check(
+            "a: 1",
+            "[{op: replace, path: /b, value: yes}]",
+            expect![[r#"
             a: 1
             b: true
-        "#]]);
-        check("a: {x/y: 1}", "[{op: move, from: /a/x~1y, path: /b}]", expect![[r#"
+        "#]],
+        );
+        check(
+            "a: {x/y: 1}",
+            "[{op: move, from: /a/x~1y, path: /b}]",
+            expect![[r#"
             a: {}
             b: 1
-        "#]]);
+        "#]],
+        );
         check("a: 1", "[{op: remove, path: /b}]", expect!["remove /b: there is nothing at this path"]);
-        check("a: [1]", "[{op: add, path: /a/-1, value: 0}]", expect![[r#"
+        check(
+            "a: [1]",
+            "[{op: add, path: /a/-1, value: 0}]",
+            expect![[r#"
             a:
             - 1
             - 0
-        "#]]);
+        "#]],
+        );
         check("a: 1", "[{op: test, path: /a, value: 2}]", expect!["test /a: found the number 1 there"]);
         check("a: 1", "[{op: add, path: /b/c, value: 2}]", expect![[r#"add /b/c: there is no "b" on the way to it"#]]);
-        check("a: 9007199254740993", "[]", expect![[r#"
+        check(
+            "a: 9007199254740993",
+            "[]",
+            expect![[r#"
             a: 9007199254740992
-        "#]]);
+        "#]],
+        );
     }
 
     proptest! {

@@ -23,6 +23,7 @@ mod documents;
 mod error;
 mod fieldspec;
 mod files;
+mod folded;
 mod generate;
 mod gitref;
 mod hash;

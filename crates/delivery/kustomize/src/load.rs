@@ -184,8 +184,7 @@ impl<'a> Root<'a> {
 
     /// A file named in a kustomization, as text.
     pub fn named_text(&self, name: &Located<String>) -> Result<(String, String), Error> {
-        let (file, bytes) =
-            self.load(&name.value).map_err(|error| self.session.at(name.mark, error.message()))?;
+        let (file, bytes) = self.load(&name.value).map_err(|error| self.session.at(name.mark, error.message()))?;
         match String::from_utf8(bytes) {
             Ok(text) => Ok((file, text)),
             Err(_) => Err(self.session.at(name.mark, format!("the file {file:?} is not UTF-8 text"))),

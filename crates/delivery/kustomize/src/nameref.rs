@@ -152,15 +152,15 @@ impl Search<'_> {
         match &mut node.value {
             Value::Scalar(_) => self.set_name(node),
             Value::Mapping(_) => self.set_object(node),
-            Value::Sequence(items) => items.iter_mut().filter(|item| !item.is_null()).try_for_each(|item| {
-                match item.value {
+            Value::Sequence(items) => {
+                items.iter_mut().filter(|item| !item.is_null()).try_for_each(|item| match item.value {
                     Value::Scalar(_) => self.set_name(item),
                     Value::Mapping(_) => self.set_object(item),
                     Value::Sequence(_) => {
                         Err(Trouble::new(item.mark, "expected a name or a mapping with one, found a list"))
                     }
-                }
-            }),
+                })
+            }
         }
     }
 

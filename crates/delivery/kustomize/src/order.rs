@@ -45,7 +45,8 @@ impl Default for Kinds {
 impl Kinds {
     fn rank(&self, kind: &str) -> i64 {
         // A kind listed twice stands where it was listed last.
-        let place = |list: &[String]| list.iter().rposition(|name| name == kind).map(|at| i64::try_from(at).unwrap_or(0));
+        let place =
+            |list: &[String]| list.iter().rposition(|name| name == kind).map(|at| i64::try_from(at).unwrap_or(0));
         match (place(&self.first), place(&self.last)) {
             (_, Some(at)) => at + 1,
             (Some(at), None) => at - i64::try_from(self.first.len()).unwrap_or(0),

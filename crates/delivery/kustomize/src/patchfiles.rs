@@ -137,9 +137,7 @@ pub(crate) fn json6902(root: &Root<'_>, patch: &Patch) -> Result<Transformer, Er
     let target = target.ok_or_else(|| error("a JSON patch needs a target with a name"))?;
     let content = content(root, patch)?;
     match operations(root, &content)? {
-        Some(operations) if !operations.is_empty() => {
-            Ok(Transformer::Json6902(JsonPatch { operations, target }))
-        }
+        Some(operations) if !operations.is_empty() => Ok(Transformer::Json6902(JsonPatch { operations, target })),
         Some(_) => Err(error("the patch is empty")),
         None => Err(error("expected a list of operations")),
     }

@@ -1,7 +1,7 @@
 //! Objects that describe generators and transformers: those of `generators`, `transformers` and `validators`.
 
-use coracle_yaml::decode::{DecodeError, Fields, Manner};
 use coracle_yaml::Node;
+use coracle_yaml::decode::{DecodeError, Fields, Manner};
 
 use crate::error::{Error, Trouble};
 use crate::generate::{Policy, Source};
@@ -165,9 +165,8 @@ fn namespace(plugin: &Resource, fields: &mut Fields<'_>) -> Result<SubjectMode, 
         "allServiceAccounts" => Subjects::AllServiceAccounts,
         "none" => Subjects::None,
         other => {
-            let message = format!(
-                "setRoleBindingSubjects: expected defaultOnly, allServiceAccounts or none, found {other:?}"
-            );
+            let message =
+                format!("setRoleBindingSubjects: expected defaultOnly, allServiceAccounts or none, found {other:?}");
             return Err(Trouble::new(plugin.mark(), message));
         }
     };
@@ -199,9 +198,7 @@ fn json_patch(node: &Node) -> Result<Patch, DecodeError> {
 fn replacements(node: &Node) -> Result<Vec<(Replacement, Option<Text>)>, DecodeError> {
     let mut fields = Fields::read(node, "", Manner::Loose)?;
     let entries = fields.list("replacements")?.iter().enumerate();
-    entries
-        .map(|(index, node)| replacement_field(node, &format!("replacements[{index}]"), Manner::Loose))
-        .collect()
+    entries.map(|(index, node)| replacement_field(node, &format!("replacements[{index}]"), Manner::Loose)).collect()
 }
 
 /// The replacements of a file: one, or a list of them.

@@ -201,9 +201,7 @@ impl Resource {
         if entries.is_empty() {
             return;
         }
-        let marks = |key: &str| {
-            old.as_ref().and_then(|old| old.get(key)).map(|node| node.mark).unwrap_or_default()
-        };
+        let marks = |key: &str| old.as_ref().and_then(|old| old.get(key)).map(|node| node.mark).unwrap_or_default();
         let mut map = Node::mapping().at(old.as_ref().map(|old| old.mark).unwrap_or_default());
         let mapping = map.as_mapping_mut().expect("just made as one");
         for (key, value) in entries {

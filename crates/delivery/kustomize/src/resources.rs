@@ -45,7 +45,8 @@ impl Resources {
             }
             if let Some(index) = ids.insert(key(&id), self.list.len()) {
                 let other = self.list[index].mark().line;
-                let place = if other > 0 { format!("; the other one is at line {other} of its file") } else { String::new() };
+                let place =
+                    if other > 0 { format!("; the other one is at line {other} of its file") } else { String::new() };
                 return Err(Trouble::new(resource.mark(), format!("{id} is defined twice{place}")));
             }
             self.list.push(resource);

@@ -82,8 +82,8 @@ impl Matcher {
     /// Whether a resource is meant, by its present or its first name.
     fn fits_resource(&self, resource: &Resource) -> bool {
         let (id, original) = (resource.id(), resource.original_id());
-        let in_namespace = fits(&self.namespace, original.effective_namespace())
-            || fits(&self.namespace, id.effective_namespace());
+        let in_namespace =
+            fits(&self.namespace, original.effective_namespace()) || fits(&self.namespace, id.effective_namespace());
         in_namespace
             && (fits(&self.name, &original.name) || fits(&self.name, &id.name))
             && self.fits_gvk(&id.gvk)

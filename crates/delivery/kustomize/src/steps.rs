@@ -42,7 +42,8 @@ pub(crate) fn built_in(target: &Target<'_>, origin: Option<&Origin>, config: &Co
         steps.push(Step { transformer, origin });
     };
     if !kustomization.patches_strategic_merge.is_empty() {
-        let merge = patchfiles::strategic_merge(root, kustomization.mark, &kustomization.patches_strategic_merge, None)?;
+        let merge =
+            patchfiles::strategic_merge(root, kustomization.mark, &kustomization.patches_strategic_merge, None)?;
         push(merge, "PatchStrategicMergeTransformer");
     }
     for patch in &kustomization.patches {
@@ -95,10 +96,7 @@ fn labels(kustomization: &Kustomization, config: &Config) -> Result<Vec<Transfor
     for entry in &kustomization.labels {
         all.push(Transformer::Labels { labels: entry.pairs.clone(), fields: label_fields(entry, config)? });
     }
-    all.push(Transformer::Labels {
-        labels: kustomization.common_labels.clone(),
-        fields: config.common_labels.clone(),
-    });
+    all.push(Transformer::Labels { labels: kustomization.common_labels.clone(), fields: config.common_labels.clone() });
     Ok(all)
 }
 

@@ -18,8 +18,12 @@ pub(crate) type Variables = BTreeMap<String, Variable>;
 /// Adds variables; the objects they read from remember them, to be found again under later names.
 pub(crate) fn add(variables: &mut Variables, incoming: &[Variable], resources: &mut Resources) -> Result<(), Trouble> {
     for variable in incoming {
-        let wanted =
-            Id { gvk: variable.gvk.clone(), name: variable.object_name.clone(), namespace: variable.object_namespace.clone(), cluster_scoped: false };
+        let wanted = Id {
+            gvk: variable.gvk.clone(),
+            name: variable.object_name.clone(),
+            namespace: variable.object_namespace.clone(),
+            cluster_scoped: false,
+        };
         let is_meant = |id: &Id| {
             id.name == wanted.name
                 && id.gvk == wanted.gvk

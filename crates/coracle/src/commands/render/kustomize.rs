@@ -1,5 +1,6 @@
 //! `coracle render kustomize`: what `kustomize build` prints, with its flags.
 
+mod charts;
 mod disk;
 mod repositories;
 
@@ -11,6 +12,7 @@ use std::{
 use clap::{Args, ValueEnum, ValueHint};
 use coracle_kustomize::{Documents, LoadRestriction, Options, Order};
 
+use charts::InProcess;
 use disk::Disk;
 use repositories::Git;
 
@@ -87,7 +89,7 @@ pub struct Kustomize {
 }
 
 pub fn run(kustomize: &Kustomize) -> ExitCode {
-    match render(kustomize) {
+    match coracle_helm::on_deep_stack(|| render(kustomize)) {
         Ok(code) => code,
         Err(message) => {
             eprintln!("Error: {message}");
@@ -130,6 +132,13 @@ fn render(kustomize: &Kustomize) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
+impl Kustomize {
+    /// Charts are enabled by their own flag, and along with plugins.
+    fn enables_helm(&self) -> bool {
+        self.enable_helm || self.enable_alpha_plugins
+    }
+}
+
 fn build(kustomize: &Kustomize) -> Result<Documents, String> {
     let here = std::env::current_dir().map_err(|error| format!("the working directory: {error}"))?;
     let directory = here.join(&kustomize.dir);
@@ -139,6 +148,10 @@ fn build(kustomize: &Kustomize) -> Result<Documents, String> {
     let path = directory.to_str().ok_or("the directory's name is not UTF-8")?;
     let managed_by_variable = std::env::var(MANAGED_BY_VARIABLE).is_ok_and(|value| value == "on");
     let git = Git::default();
+    let charts = InProcess {
+        api_versions: kustomize.helm_api_versions.clone(),
+        kube_version: kustomize.helm_kube_version.clone(),
+    };
     let options = Options {
         order: if kustomize.reorder == Some(Reorder::None) { Order::Fifo } else { Order::Legacy },
         load: match kustomize.load_restrictor {
@@ -146,7 +159,7 @@ fn build(kustomize: &Kustomize) -> Result<Documents, String> {
             LoadRestrictor::None => LoadRestriction::None,
         },
         managed_by_label: kustomize.enable_managedby_label || managed_by_variable,
-        charts: None,
+        charts: kustomize.enables_helm().then_some(&charts as &dyn coracle_kustomize::Charts),
         remote: Some(&git),
     };
     coracle_kustomize::build(&Disk, path, &options).map_err(|error| relative(&error.to_string(), &here))

@@ -32,11 +32,7 @@ pub(super) fn config() -> Config {
 const NAMESPACE: [(&str, &str, bool); 3] = [
     ("Namespace", "metadata/name", true),
     ("apiregistration.k8s.io.APIService", "spec/service/namespace", true),
-    (
-        "apiextensions.k8s.io.CustomResourceDefinition",
-        "spec/conversion/webhook/clientConfig/service/namespace",
-        false,
-    ),
+    ("apiextensions.k8s.io.CustomResourceDefinition", "spec/conversion/webhook/clientConfig/service/namespace", false),
 ];
 
 /// Where labels of an object and of the pods it makes stand.

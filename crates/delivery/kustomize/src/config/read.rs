@@ -1,7 +1,7 @@
 //! `configurations`: files that add field specs.
 
-use coracle_yaml::decode::{DecodeError, Fields, Manner};
 use coracle_yaml::Node;
+use coracle_yaml::decode::{DecodeError, Fields, Manner};
 
 use super::{Config, Reference};
 use crate::read::{field_specs, gvk};

@@ -49,7 +49,9 @@ const SECRET_FIELDS: [&str; 7] = [
 fn in_pods(holders: &[(&str, &str)], fields: &[&str]) -> Vec<FieldSpec> {
     holders
         .iter()
-        .flat_map(|(kind, pod)| fields.iter().map(move |field| FieldSpec::short(kind, &format!("{pod}/{field}"), false)))
+        .flat_map(|(kind, pod)| {
+            fields.iter().map(move |field| FieldSpec::short(kind, &format!("{pod}/{field}"), false))
+        })
         .collect()
 }
 

@@ -80,9 +80,7 @@ fn metadata(generator: &Generator) -> Node {
     if !generator.namespace.is_empty() {
         mapping.insert("namespace", Node::string(&generator.namespace));
     }
-    for (field, entries) in
-        [("labels", &generator.options.labels), ("annotations", &generator.options.annotations)]
-    {
+    for (field, entries) in [("labels", &generator.options.labels), ("annotations", &generator.options.annotations)] {
         if entries.is_empty() {
             continue;
         }

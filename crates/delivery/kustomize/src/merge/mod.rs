@@ -81,7 +81,12 @@ impl std::fmt::Display for Shape {
 }
 
 impl Merge<'_> {
-    fn walk(&mut self, dest: Option<&mut Node>, patch: Option<Node>, schema: Option<Schema>) -> Result<Outcome, Trouble> {
+    fn walk(
+        &mut self,
+        dest: Option<&mut Node>,
+        patch: Option<Node>,
+        schema: Option<Schema>,
+    ) -> Result<Outcome, Trouble> {
         self.depth += 1;
         if self.depth > DEPTH_LIMIT {
             let mark = patch.map(|patch| patch.mark).unwrap_or_default();
@@ -297,26 +302,44 @@ mod tests {
 
     #[test]
     fn directives_and_nulls() {
-        check("a: {b: 1, c: 2}", "a: {$patch: replace, d: 3}", expect![[r#"
+        check(
+            "a: {b: 1, c: 2}",
+            "a: {$patch: replace, d: 3}",
+            expect![[r#"
             a:
               d: 3
-        "#]]);
+        "#]],
+        );
         check("a: 1", "$patch: delete", expect!["deleted"]);
-        check("a: {b: 1}\nc: 2", "a: {b: null}\nc: null", expect![[r#"
+        check(
+            "a: {b: 1}\nc: 2",
+            "a: {b: null}\nc: null",
+            expect![[r#"
             a: {}
-        "#]]);
-        check("a:\nb: null\nc: {d: }", "e: 1", expect![[r#"
+        "#]],
+        );
+        check(
+            "a:\nb: null\nc: {d: }",
+            "e: 1",
+            expect![[r#"
             b: null
             c: {}
             e: 1
-        "#]]);
-        check("a: \"5\"", "a: 7", expect![[r#"
+        "#]],
+        );
+        check(
+            "a: \"5\"",
+            "a: 7",
+            expect![[r#"
             a: "7"
-        "#]]);
+        "#]],
+        );
         check("a: 1", "a: {b: 2}", expect!["1:4: a: the patch has a mapping where the object has a scalar"]);
-        check("a: {b: 1}", "a: {$patch: drop}", expect![[
-            r#"1:13: a.$patch: expected merge, replace or delete, found the string "drop""#
-        ]]);
+        check(
+            "a: {b: 1}",
+            "a: {$patch: drop}",
+            expect![[r#"1:13: a.$patch: expected merge, replace or delete, found the string "drop""#]],
+        );
     }
 
     fn tree() -> impl Strategy<Value = String> {
@@ -345,7 +368,8 @@ mod tests {
             let _ = merge(&Types::default(), &mut merged, node(&pod(&patch)));
             let mut twice = node(&pod("{a: {b: 1}, containers: [{name: x}]}"));
             let before = twice.clone();
-            prop_assert!(merge(&Types::default(), &mut twice, node(&pod("{}"))).unwrap());
+            let is_kept = merge(&Types::default(), &mut twice, node(&pod("{}"))).unwrap();
+            prop_assert!(is_kept);
             prop_assert_eq!(twice, before);
         }
 

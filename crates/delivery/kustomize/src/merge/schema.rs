@@ -61,17 +61,12 @@ static POD_SPEC: Type = Type {
         ("volumes", by_name(&VOLUME)),
     ],
 };
-static POD_STATUS: Type = Type {
-    fields: &[
-        ("conditions", Merged(&["type"], Some(&LEAF))),
-        ("podIPs", Merged(&["ip"], Some(&LEAF))),
-    ],
-};
+static POD_STATUS: Type =
+    Type { fields: &[("conditions", Merged(&["type"], Some(&LEAF))), ("podIPs", Merged(&["ip"], Some(&LEAF)))] };
 static POD: Type =
     Type { fields: &[("metadata", Of(&METADATA)), ("spec", Of(&POD_SPEC)), ("status", Of(&POD_STATUS))] };
 static POD_TEMPLATE_SPEC: Type = Type { fields: &[("metadata", Of(&METADATA)), ("spec", Of(&POD_SPEC))] };
-static POD_TEMPLATE: Type =
-    Type { fields: &[("metadata", Of(&METADATA)), ("template", Of(&POD_TEMPLATE_SPEC))] };
+static POD_TEMPLATE: Type = Type { fields: &[("metadata", Of(&METADATA)), ("template", Of(&POD_TEMPLATE_SPEC))] };
 static WORKLOAD_SPEC: Type = Type { fields: &[("template", Of(&POD_TEMPLATE_SPEC))] };
 static WORKLOAD: Type =
     Type { fields: &[("metadata", Of(&METADATA)), ("spec", Of(&WORKLOAD_SPEC)), ("status", Of(&CONDITIONS))] };
@@ -83,12 +78,8 @@ static SERVICE: Type =
     Type { fields: &[("metadata", Of(&METADATA)), ("spec", Of(&SERVICE_SPEC)), ("status", Of(&CONDITIONS))] };
 static SERVICE_ACCOUNT: Type = Type { fields: &[("metadata", Of(&METADATA)), ("secrets", by_name(&LEAF))] };
 static NODE_SPEC: Type = Type { fields: &[("podCIDRs", Merged(&[], None))] };
-static NODE_STATUS: Type = Type {
-    fields: &[
-        ("addresses", Merged(&["type"], Some(&LEAF))),
-        ("conditions", Merged(&["type"], Some(&LEAF))),
-    ],
-};
+static NODE_STATUS: Type =
+    Type { fields: &[("addresses", Merged(&["type"], Some(&LEAF))), ("conditions", Merged(&["type"], Some(&LEAF)))] };
 static NODE: Type =
     Type { fields: &[("metadata", Of(&METADATA)), ("spec", Of(&NODE_SPEC)), ("status", Of(&NODE_STATUS))] };
 static WITH_STATUS: Type = Type { fields: &[("metadata", Of(&METADATA)), ("status", Of(&CONDITIONS))] };
@@ -126,18 +117,18 @@ fn builtin(api_version: &str, kind: &str) -> Option<&'static Type> {
 
 fn plain_object(api_version: &str, kind: &str) -> Option<&'static Type> {
     let kinds: &[&str] = match api_version {
-        "v1" => &[
-            "Binding", "ConfigMap", "Endpoints", "Event", "LimitRange", "PersistentVolume", "ResourceQuota", "Secret",
-        ],
+        "v1" => {
+            &["Binding", "ConfigMap", "Endpoints", "Event", "LimitRange", "PersistentVolume", "ResourceQuota", "Secret"]
+        }
         "apps/v1" => &["ControllerRevision"],
         "autoscaling/v1" => &["HorizontalPodAutoscaler", "Scale"],
         "autoscaling/v2beta1" | "autoscaling/v2beta2" => &["HorizontalPodAutoscaler"],
         "apiextensions.k8s.io/v1" | "apiextensions.k8s.io/v1beta1" => &["CustomResourceDefinition"],
         "authentication.k8s.io/v1" => &["TokenRequest", "TokenReview"],
         "authentication.k8s.io/v1beta1" => &["TokenReview"],
-        "authorization.k8s.io/v1" | "authorization.k8s.io/v1beta1" => &[
-            "LocalSubjectAccessReview", "SelfSubjectAccessReview", "SelfSubjectRulesReview", "SubjectAccessReview",
-        ],
+        "authorization.k8s.io/v1" | "authorization.k8s.io/v1beta1" => {
+            &["LocalSubjectAccessReview", "SelfSubjectAccessReview", "SelfSubjectRulesReview", "SubjectAccessReview"]
+        }
         "certificates.k8s.io/v1" | "certificates.k8s.io/v1beta1" => &["CertificateSigningRequest"],
         "coordination.k8s.io/v1" | "coordination.k8s.io/v1beta1" => &["Lease"],
         "discovery.k8s.io/v1" | "discovery.k8s.io/v1beta1" => &["EndpointSlice"],

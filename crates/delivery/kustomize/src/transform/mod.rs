@@ -26,19 +26,41 @@ pub(crate) use values::{ValueAdd, ValueTarget};
 
 /// What changes resources.
 pub(crate) enum Transformer {
-    Annotations { annotations: Vec<(String, String)>, fields: Vec<FieldSpec> },
-    Labels { labels: Vec<(String, String)>, fields: Vec<FieldSpec> },
+    Annotations {
+        annotations: Vec<(String, String)>,
+        fields: Vec<FieldSpec>,
+    },
+    Labels {
+        labels: Vec<(String, String)>,
+        fields: Vec<FieldSpec>,
+    },
     Namespace(SubjectMode),
-    Prefix { prefix: String, fields: Vec<FieldSpec> },
-    Suffix { suffix: String, fields: Vec<FieldSpec> },
-    PrefixSuffix { prefix: String, suffix: String, fields: Vec<FieldSpec> },
+    Prefix {
+        prefix: String,
+        fields: Vec<FieldSpec>,
+    },
+    Suffix {
+        suffix: String,
+        fields: Vec<FieldSpec>,
+    },
+    PrefixSuffix {
+        prefix: String,
+        suffix: String,
+        fields: Vec<FieldSpec>,
+    },
     Hash,
-    Image { image: Image, fields: Vec<FieldSpec> },
+    Image {
+        image: Image,
+        fields: Vec<FieldSpec>,
+    },
     Patch(PatchTransformer),
     /// `patchesStrategicMerge`: each patch finds its object by name.
     StrategicMerge(Vec<crate::resource::Resource>),
     Json6902(JsonPatch),
-    Replicas { replica: Replica, fields: Vec<FieldSpec> },
+    Replicas {
+        replica: Replica,
+        fields: Vec<FieldSpec>,
+    },
     Replacements(Vec<Replacement>),
     ValueAdd(ValueAdd),
 }

@@ -3,7 +3,7 @@
 use coracle_yaml::{Mark, Node};
 
 use crate::error::Trouble;
-use crate::fieldspec::{FieldSpec, Make, walk_any, walk};
+use crate::fieldspec::{FieldSpec, Make, walk, walk_any};
 use crate::resource::Resource;
 use crate::resources::Resources;
 use crate::scalars::{is_nothing, set_string, text, value_text};

@@ -60,13 +60,17 @@ fn source_value(source: &Source, resources: &[Resource]) -> Result<Node, Trouble
     let mut matches = resources.iter().filter(|resource| ids(resource).iter().any(is_meant));
     let found = matches.next().ok_or_else(|| trouble(format!("the source selects nothing: there is no {wanted}")))?;
     if let Some(other) = matches.next() {
-        return Err(trouble(format!("the source selects several objects, among them {} and {}", found.id(), other.id())));
+        return Err(trouble(format!(
+            "the source selects several objects, among them {} and {}",
+            found.id(),
+            other.id()
+        )));
     }
     let steps = split_brackets(&source.field_path, '.');
     let node = lookup(&found.node, &steps).map_err(&trouble)?;
-    let node = node.filter(|node| !is_nothing(node)).ok_or_else(|| {
-        trouble(format!("there is no field {:?} in {}", source.field_path, found.id()))
-    })?;
+    let node = node
+        .filter(|node| !is_nothing(node))
+        .ok_or_else(|| trouble(format!("there is no field {:?} in {}", source.field_path, found.id())))?;
     refined(node, &source.options).map_err(trouble)
 }
 
@@ -142,9 +146,8 @@ fn apply(target: &Target, value: &Node, resources: &mut [Resource]) -> Result<()
             || rejects.iter().any(|reject| reject.has_id && ids.iter().any(|id| reject.fits_id(id)));
         if !rejected && ids.iter().any(|id| select.fits_id(id)) {
             let id = resource.id();
-            copy(target, value, &mut resource.node).map_err(|message| {
-                Trouble::new(target.mark, format!("{id}: {message}"))
-            })?;
+            copy(target, value, &mut resource.node)
+                .map_err(|message| Trouble::new(target.mark, format!("{id}: {message}")))?;
         }
     }
     Ok(())

@@ -6,8 +6,8 @@ use super::namespace::SubjectMode;
 use crate::error::Trouble;
 use crate::fieldspec::split;
 use crate::resource::Resource;
-use crate::select::{Selector, select};
 use crate::scalars::{set_text, text};
+use crate::select::{Selector, select};
 
 #[derive(Debug, Default)]
 pub(crate) struct ValueAdd {

@@ -44,7 +44,8 @@ fn builds_are_byte_for_byte_those_of_the_original() {
     assert!(found.len() >= 15, "the recorded cases are missing: {found:?}");
     for case in found {
         let expected = std::fs::read_to_string(root.join(&case).join("expected.yaml")).unwrap();
-        let built = build(&Disk(root.clone()), &case, &Options::default()).unwrap_or_else(|error| panic!("{case}: {error}"));
+        let built =
+            build(&Disk(root.clone()), &case, &Options::default()).unwrap_or_else(|error| panic!("{case}: {error}"));
         let built = built.to_yaml();
         let difference =
             built.lines().zip(expected.lines()).enumerate().find(|(_, (built, expected))| built != expected);

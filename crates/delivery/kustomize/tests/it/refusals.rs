@@ -43,16 +43,40 @@ fn word() -> impl Strategy<Value = String> {
         Just("[a.yaml]".to_owned()),
         Just("{a: b}".to_owned()),
         Just("[{name: a, path: a.yaml, target: {kind: .*}}]".to_owned()),
-        Just("[{source: {kind: Pod}, targets: [{select: {kind: Pod}, fieldPaths: [spec.containers.*.image]}]}]".to_owned()),
+        Just(
+            "[{source: {kind: Pod}, targets: [{select: {kind: Pod}, fieldPaths: [spec.containers.*.image]}]}]"
+                .to_owned()
+        ),
         Just("[{name: x, objref: {kind: Pod, name: a, apiVersion: v1}}]".to_owned()),
         "\\PC{0,12}",
     ]
 }
 
 const FIELDS: [&str; 24] = [
-    "resources", "bases", "components", "patches", "patchesStrategicMerge", "patchesJson6902", "configMapGenerator",
-    "secretGenerator", "images", "replicas", "namespace", "namePrefix", "labels", "commonLabels", "replacements",
-    "vars", "configurations", "crds", "openapi", "helmCharts", "generators", "transformers", "sortOptions", "buildMetadata",
+    "resources",
+    "bases",
+    "components",
+    "patches",
+    "patchesStrategicMerge",
+    "patchesJson6902",
+    "configMapGenerator",
+    "secretGenerator",
+    "images",
+    "replicas",
+    "namespace",
+    "namePrefix",
+    "labels",
+    "commonLabels",
+    "replacements",
+    "vars",
+    "configurations",
+    "crds",
+    "openapi",
+    "helmCharts",
+    "generators",
+    "transformers",
+    "sortOptions",
+    "buildMetadata",
 ];
 
 proptest! {

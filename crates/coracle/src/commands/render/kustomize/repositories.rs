@@ -28,9 +28,8 @@ impl Remote for Git {
     }
 
     fn repository(&self, reference: &GitReference) -> Result<Checkout, String> {
-        let same = |known: &GitReference| {
-            known.clone_url() == reference.clone_url() && known.reference == reference.reference
-        };
+        let same =
+            |known: &GitReference| known.clone_url() == reference.clone_url() && known.reference == reference.reference;
         let known = self.fetched.borrow().iter().find(|(known, _)| same(known)).map(|(_, files)| files.clone());
         let repository = match known {
             Some(repository) => repository,
