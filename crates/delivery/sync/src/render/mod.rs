@@ -10,7 +10,7 @@ mod image;
 mod preview;
 mod settings;
 
-use coracle_kustomize::Order;
+use coracle_kustomize::{Options, Order};
 
 use crate::application::HelmSource;
 use crate::builder::Image;
@@ -166,9 +166,12 @@ fn join(directory: &str, name: &str) -> String {
 
 fn kustomized(tree: &dyn Tree, directory: &str) -> Result<Vec<Manifest>, RenderError> {
     let files = KustomizeFiles::new(tree)?;
-    let documents = coracle_kustomize::build(&files, directory, Order::Fifo).map_err(|error| {
+    let options = Options { order: Order::Fifo, ..Options::default() };
+    let documents = coracle_kustomize::build(&files, directory, &options).map_err(|error| {
         let chain: String = error.chain.iter().rev().map(|file| format!(" (included from {file})")).collect();
-        RenderError { message: error.message + &chain, file: error.file, line: error.line, column: error.column }
+        let others: String = error.others.iter().map(|other| format!("\n{other}")).collect();
+        let message = error.message + &chain + &others;
+        RenderError { message, file: error.file, line: error.line, column: error.column }
     })?;
     let names = std::sync::Arc::new(documents.files);
     Ok(documents.list.into_iter().map(|node| Manifest::written(node, names.clone())).collect())
