@@ -1,5 +1,7 @@
 //! Which draft a schema is of, and what its references point to.
 
+use std::collections::HashSet;
+
 use serde_json::Value as Json;
 
 /// A schema document.
@@ -15,7 +17,29 @@ impl<'s> Root<'s> {
             None => 2020,
             Some(uri) => draft(uri)?,
         };
-        Ok(Root { schema, draft })
+        let root = Root { schema, draft };
+        root.check(schema, &mut HashSet::new())?;
+        Ok(root)
+    }
+
+    /// Every reference must lead somewhere, whether or not a value ever meets it.
+    fn check(&self, schema: &'s Json, seen: &mut HashSet<*const Json>) -> Result<(), String> {
+        let Json::Object(fields) = schema else { return Ok(()) };
+        if !seen.insert(std::ptr::from_ref(schema)) {
+            return Ok(());
+        }
+        for (key, value) in fields {
+            match (key.as_str(), value) {
+                ("$ref", Json::String(reference)) => self.check(self.resolve(reference)?, seen)?,
+                ("$defs" | "definitions" | "enum" | "const" | "default" | "examples", _) => {}
+                ("properties" | "patternProperties" | "dependentSchemas" | "dependencies", Json::Object(named)) => {
+                    named.values().try_for_each(|schema| self.check(schema, seen))?;
+                }
+                (_, Json::Array(schemas)) => schemas.iter().try_for_each(|schema| self.check(schema, seen))?,
+                _ => self.check(value, seen)?,
+            }
+        }
+        Ok(())
     }
 
     /// The schema a reference points to.
