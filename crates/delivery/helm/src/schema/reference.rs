@@ -18,25 +18,29 @@ impl<'s> Root<'s> {
             Some(uri) => draft(uri)?,
         };
         let root = Root { schema, draft };
-        root.check(schema, &mut HashSet::new())?;
+        root.check()?;
         Ok(root)
     }
 
     /// Every reference must lead somewhere, whether or not a value ever meets it.
-    fn check(&self, schema: &'s Json, seen: &mut HashSet<*const Json>) -> Result<(), String> {
-        let Json::Object(fields) = schema else { return Ok(()) };
-        if !seen.insert(std::ptr::from_ref(schema)) {
-            return Ok(());
-        }
-        for (key, value) in fields {
-            match (key.as_str(), value) {
-                ("$ref", Json::String(reference)) => self.check(self.resolve(reference)?, seen)?,
-                ("$defs" | "definitions" | "enum" | "const" | "default" | "examples", _) => {}
-                ("properties" | "patternProperties" | "dependentSchemas" | "dependencies", Json::Object(named)) => {
-                    named.values().try_for_each(|schema| self.check(schema, seen))?;
+    fn check(&self) -> Result<(), String> {
+        let mut seen = HashSet::new();
+        let mut pending = vec![self.schema];
+        while let Some(schema) = pending.pop() {
+            let Json::Object(fields) = schema else { continue };
+            if !seen.insert(std::ptr::from_ref(schema)) {
+                continue;
+            }
+            for (key, value) in fields {
+                match (key.as_str(), value) {
+                    ("$ref", Json::String(reference)) => pending.push(self.resolve(reference)?),
+                    ("$defs" | "definitions" | "enum" | "const" | "default" | "examples", _) => {}
+                    ("properties" | "patternProperties" | "dependentSchemas" | "dependencies", Json::Object(named)) => {
+                        pending.extend(named.values());
+                    }
+                    (_, Json::Array(schemas)) => pending.extend(schemas),
+                    _ => pending.push(value),
                 }
-                (_, Json::Array(schemas)) => schemas.iter().try_for_each(|schema| self.check(schema, seen))?,
-                _ => self.check(value, seen)?,
             }
         }
         Ok(())
