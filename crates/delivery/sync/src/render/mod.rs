@@ -245,7 +245,8 @@ mod tests {
     }
 
     fn check(text: &str, branch: &str, path: &str, expected: Expect) {
-        let place = Place { path: path.to_owned(), app: "hello".to_owned(), ..Place::default() };
+        let place =
+            Place { path: path.to_owned(), app: "hello".to_owned(), namespace: "hello".to_owned(), ..Place::default() };
         let shown = match plan(&files(text), &place) {
             Err(error) => error.to_string(),
             Ok(plan) => {
@@ -287,7 +288,7 @@ mod tests {
                 kind: ConfigMap
                 metadata:
                   name: hello
-                  namespace: ""
+                  namespace: hello
             "#]],
         );
         let helm: HelmSource = serde_json::from_value(serde_json::json!({
@@ -313,7 +314,15 @@ mod tests {
     #[test]
     fn a_charts_error_is_told_at_its_place() {
         let chart = "-- Chart.yaml --\napiVersion: v2\nname: web\nversion: 1.0.0\n-- templates/a.yaml --\n\n{{ .Values.a.b }}\n";
-        check(chart, "main", ".", expect![[r#""#]]);
+        check(
+            chart,
+            "main",
+            ".",
+            expect![[r#"
+            templates/a.yaml:2:10: web/templates/a.yaml:2:10
+              executing "web/templates/a.yaml" at <.Values.a.b>:
+                nil pointer evaluating interface {}.b"#]],
+        );
     }
 
     #[test]
