@@ -13,12 +13,20 @@ pub enum Outcome {
 #[derive(Debug)]
 pub enum Verdict {
     /// Every byte; with `masked`, every byte that the real tool itself does not make anew each time.
-    Identical { masked: bool },
+    Identical {
+        masked: bool,
+    },
     /// The same objects in the same order, written differently.
-    SameMeaning { line: String },
+    SameMeaning {
+        line: String,
+    },
     Different(Vec<Difference>),
     /// Both refuse it, in the same words or in others.
-    BothFail { same_words: bool, theirs: String, ours: String },
+    BothFail {
+        same_words: bool,
+        theirs: String,
+        ours: String,
+    },
     OnlyOursFails(String),
     OnlyTheirsFails(String),
 }

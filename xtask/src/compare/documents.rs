@@ -60,7 +60,12 @@ fn between(theirs: &[(String, Value)], ours: &[(String, Value)]) -> Vec<Differen
     let names = |objects: &[(String, Value)]| objects.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     if found.is_empty() && names(theirs) != names(ours) {
         let order = |objects| Some(names(objects).into());
-        found.push(Difference { object: "the order".into(), path: String::new(), theirs: order(theirs), ours: order(ours) });
+        found.push(Difference {
+            object: "the order".into(),
+            path: String::new(),
+            theirs: order(theirs),
+            ours: order(ours),
+        });
     }
     found
 }

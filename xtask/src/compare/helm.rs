@@ -85,8 +85,7 @@ fn compare_all(cases: &[Case], peer: &Peer, flavour: Flavour, explain: bool) -> 
         let before = own_cpu_seconds()?;
         let ours = case.render(flavour);
         let spent = own_cpu_seconds()? - before;
-        let verdict =
-            compare(&theirs.outcome, &ours, |number| Ok(peer.run(&case.name, number, &arguments)?.outcome))?;
+        let verdict = compare(&theirs.outcome, &ours, |number| Ok(peer.run(&case.name, number, &arguments)?.outcome))?;
         if matches!((&theirs.outcome, &ours), (Outcome::Rendered(_), Outcome::Rendered(_))) {
             tally.cpu_seconds.push((theirs.cpu_seconds, spent));
         }

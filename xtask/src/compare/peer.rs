@@ -37,22 +37,25 @@ impl Peer {
     pub fn run(&self, case: &str, number: usize, arguments: &[String]) -> anyhow::Result<Run> {
         fs::create_dir_all(&self.kept).with_context(|| format!("making {}", self.kept.display()))?;
         let file = |kind: &str| self.kept.join(format!("{case}.{kind}"));
-        let (output, failed, cpu) =
-            (file(&format!("{number}.out")), file("failed"), file(&cpu_kind(number)));
+        let (output, failed, cpu) = (file(&format!("{number}.out")), file("failed"), file(&cpu_kind(number)));
         if !cpu.exists() {
             self.run_anew(arguments, &output, &file("err"), &failed, &cpu)?;
         }
         let cpu_seconds = fs::read_to_string(&cpu)?.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0.0);
         let read = |path: &Path| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        let outcome = if output.exists() {
-            Outcome::Rendered(read(&output)?)
-        } else {
-            Outcome::Failed(read(&file("err"))?)
-        };
+        let outcome =
+            if output.exists() { Outcome::Rendered(read(&output)?) } else { Outcome::Failed(read(&file("err"))?) };
         Ok(Run { outcome, cpu_seconds })
     }
 
-    fn run_anew(&self, arguments: &[String], output: &Path, err: &Path, failed: &Path, cpu: &Path) -> anyhow::Result<()> {
+    fn run_anew(
+        &self,
+        arguments: &[String],
+        output: &Path,
+        err: &Path,
+        failed: &Path,
+        cpu: &Path,
+    ) -> anyhow::Result<()> {
         let before = children_cpu_seconds()?;
         let status = Command::new(&self.program)
             .args(arguments)

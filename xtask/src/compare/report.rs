@@ -79,9 +79,7 @@ impl Tally {
         for (case, verdict) in &self.found {
             let (heading, what) = match verdict {
                 Verdict::Identical { .. } | Verdict::BothFail { same_words: true, .. } => continue,
-                Verdict::Different(found) => {
-                    ("Different", found.first().map(ToString::to_string).unwrap_or_default())
-                }
+                Verdict::Different(found) => ("Different", found.first().map(ToString::to_string).unwrap_or_default()),
                 Verdict::SameMeaning { line } => ("The same, written differently", line.clone()),
                 Verdict::BothFail { theirs, ours, .. } => {
                     ("Refused in other words", format!("{} is {} here", first_line(theirs), first_line(ours)))

@@ -37,8 +37,9 @@ pub fn run() -> anyhow::Result<()> {
 
 /// The templates, each with the name of its file.
 fn read_cases() -> anyhow::Result<Vec<(String, String)>> {
-    let mut files: Vec<PathBuf> =
-        fs::read_dir(Path::new(GOLDEN).join("cases"))?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+    let mut files: Vec<PathBuf> = fs::read_dir(Path::new(GOLDEN).join("cases"))?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<std::io::Result<_>>()?;
     files.sort();
     let mut cases = Vec::new();
     for file in files {

@@ -24,7 +24,11 @@ pub(crate) const TABLE: &[Function] = &[
 
 fn mapped(value: &Value, map: impl Fn(char) -> char) -> Value {
     let text = text(value);
-    if text.chars().all(|char| map(char) == char) { value.clone() } else { text.chars().map(map).collect::<String>().into() }
+    if text.chars().all(|char| map(char) == char) {
+        value.clone()
+    } else {
+        text.chars().map(map).collect::<String>().into()
+    }
 }
 
 /// Go maps one character to one, so letters whose capital is two letters stay as they are.
@@ -251,9 +255,8 @@ fn next_word<'a>(rest: &mut &'a str) -> (Word, &'a str) {
     } else if first.is_numeric() {
         (Word::Number, run(after_first, &char::is_numeric))
     } else {
-        let is_other = |char: char| {
-            !is_connector(char) && !is_alphabet(char) && !char.is_numeric() && !is_punctuation(char)
-        };
+        let is_other =
+            |char: char| !is_connector(char) && !is_alphabet(char) && !char.is_numeric() && !is_punctuation(char);
         (Word::Other, run(after_first, &is_other))
     };
     *rest = &text[end..];

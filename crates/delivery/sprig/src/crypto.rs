@@ -6,7 +6,10 @@ mod key;
 mod password;
 mod pem;
 
-use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit, block_padding::{NoPadding, Pkcs7}};
+use aes::cipher::{
+    BlockModeDecrypt, BlockModeEncrypt, KeyIvInit,
+    block_padding::{NoPadding, Pkcs7},
+};
 use coracle_gotemplate::{Call, Context, Function, Type, Value};
 use ring::digest;
 
@@ -112,15 +115,16 @@ fn decrypt(password: &[u8], encoded: &[u8]) -> Result {
         return fail("crypto/cipher: input not full blocks");
     }
     let cipher = cbc::Decryptor::<aes::Aes256>::new(&aes_key(password).into(), &(*start).into());
-    let Ok(plain) = cipher.decrypt_padded_vec::<NoPadding>(body) else { return fail("crypto/cipher: input not full blocks") };
+    let Ok(plain) = cipher.decrypt_padded_vec::<NoPadding>(body) else {
+        return fail("crypto/cipher: input not full blocks");
+    };
     let Some(padding) = plain.last() else {
         return fail("runtime error: index out of range [-1]");
     };
     match plain.len().checked_sub(usize::from(*padding)) {
         Some(length) => Ok(Value::string_from_bytes(plain[..length].to_vec())),
-        None => fail(format!(
-            "runtime error: slice bounds out of range [:{}]",
-            plain.len() as i64 - i64::from(*padding)
-        )),
+        None => {
+            fail(format!("runtime error: slice bounds out of range [:{}]", plain.len() as i64 - i64::from(*padding)))
+        }
     }
 }

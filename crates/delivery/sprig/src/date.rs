@@ -58,7 +58,8 @@ const DATE_IN_ZONE: Call = |context, a| {
     Ok(in_zone(context, &a[1], zone).format(&text(&a[0])).into())
 };
 
-const DATE_MODIFY: Call = |_, a| Ok(duration::parse(&text(&a[0])).map_or_else(|_| a[1].clone(), |by| time_of(&a[1]).plus(by).into()));
+const DATE_MODIFY: Call =
+    |_, a| Ok(duration::parse(&text(&a[0])).map_or_else(|_| a[1].clone(), |by| time_of(&a[1]).plus(by).into()));
 
 const MUST_DATE_MODIFY: Call = |_, a| Ok(time_of(&a[1]).plus(duration::parse(&text(&a[0]))?).into());
 

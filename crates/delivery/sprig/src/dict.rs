@@ -32,7 +32,8 @@ pub(crate) const TABLE: &[Function] = &[
         Ok(Value::list(a[1..].iter().filter_map(|dict| lookup(dict, &a[0])).collect()))
     }),
     Function::variadic("keys", &[], D, |_, a| {
-        let keys = a.iter().filter_map(Value::as_dict).flat_map(|dict| dict.entries().keys().cloned().collect::<Vec<_>>());
+        let keys =
+            a.iter().filter_map(Value::as_dict).flat_map(|dict| dict.entries().keys().cloned().collect::<Vec<_>>());
         Ok(Value::strings(keys))
     }),
     Function::new("values", &[D], |_, a| {
@@ -68,7 +69,8 @@ fn lookup(dict: &Value, key: &Value) -> Option<Value> {
 }
 
 fn dict(arguments: &[Value]) -> Value {
-    let pairs = arguments.chunks(2).map(|pair| (shared(&to_text(&pair[0])), pair.get(1).cloned().unwrap_or_else(|| "".into())));
+    let pairs =
+        arguments.chunks(2).map(|pair| (shared(&to_text(&pair[0])), pair.get(1).cloned().unwrap_or_else(|| "".into())));
     Value::dict(pairs)
 }
 

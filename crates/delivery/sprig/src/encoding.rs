@@ -8,9 +8,13 @@ const S: &[Type] = &[Type::String];
 
 pub(crate) const TABLE: &[Function] = &[
     Function::new("b64enc", S, |_, a| Ok(BASE64.encode(bytes(&a[0])).into())),
-    Function::new("b64dec", S, |_, a| Ok(BASE64.decode(bytes(&a[0])).map_or_else(Value::from, Value::string_from_bytes))),
+    Function::new("b64dec", S, |_, a| {
+        Ok(BASE64.decode(bytes(&a[0])).map_or_else(Value::from, Value::string_from_bytes))
+    }),
     Function::new("b32enc", S, |_, a| Ok(BASE32.encode(bytes(&a[0])).into())),
-    Function::new("b32dec", S, |_, a| Ok(BASE32.decode(bytes(&a[0])).map_or_else(Value::from, Value::string_from_bytes))),
+    Function::new("b32dec", S, |_, a| {
+        Ok(BASE32.decode(bytes(&a[0])).map_or_else(Value::from, Value::string_from_bytes))
+    }),
 ];
 
 /// The standard alphabet, with padding.

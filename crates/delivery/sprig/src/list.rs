@@ -3,7 +3,9 @@
 use coracle_gotemplate::{Call, Function, List, ListType, Type, Value};
 
 use crate::{
-    args::{Result, elements, fail, int, list_or, nil_dereference, nil_list, out_of_range, shared, strings_of, to_text},
+    args::{
+        Result, elements, fail, int, list_or, nil_dereference, nil_list, out_of_range, shared, strings_of, to_text,
+    },
     cast::to_int,
     defaults::is_empty,
     reflect::deep_equal,
@@ -63,15 +65,19 @@ const FIRST: Call = |_, a| Ok(list_or(&a[0], "Cannot find first on type")?.first
 
 const LAST: Call = |_, a| Ok(list_or(&a[0], "Cannot find last on type")?.last().cloned().unwrap_or_default());
 
-const REST: Call = |_, a| Ok(match &*list_or(&a[0], "Cannot find rest on type")? {
-    [] => nil_list(),
-    [_, rest @ ..] => Value::list(rest.to_vec()),
-});
+const REST: Call = |_, a| {
+    Ok(match &*list_or(&a[0], "Cannot find rest on type")? {
+        [] => nil_list(),
+        [_, rest @ ..] => Value::list(rest.to_vec()),
+    })
+};
 
-const INITIAL: Call = |_, a| Ok(match &*list_or(&a[0], "Cannot find initial on type")? {
-    [] => nil_list(),
-    [initial @ .., _] => Value::list(initial.to_vec()),
-});
+const INITIAL: Call = |_, a| {
+    Ok(match &*list_or(&a[0], "Cannot find initial on type")? {
+        [] => nil_list(),
+        [initial @ .., _] => Value::list(initial.to_vec()),
+    })
+};
 
 const REVERSE: Call = |_, a| {
     let items = list_or(&a[0], "Cannot find reverse on type")?;

@@ -19,9 +19,7 @@ pub(crate) const TABLE: &[Function] = &[
     Function::new("sub", &[ANY, ANY], |_, a| Ok(Value::Int64(to_int(&a[0]).wrapping_sub(to_int(&a[1]))))),
     Function::new("div", &[ANY, ANY], |_, a| divide(a, i64::wrapping_div)),
     Function::new("mod", &[ANY, ANY], |_, a| divide(a, i64::wrapping_rem)),
-    Function::variadic("mul", &[ANY], ANY, |_, a| {
-        Ok(Value::Int64(fold(to_int(&a[0]), &a[1..], i64::wrapping_mul)))
-    }),
+    Function::variadic("mul", &[ANY], ANY, |_, a| Ok(Value::Int64(fold(to_int(&a[0]), &a[1..], i64::wrapping_mul)))),
     Function::new("add1f", &[ANY], |_, a| decimal(&a[0], &[Value::Int(1)], |l, r| Ok(l.add(r)))),
     Function::variadic("addf", &[], ANY, |_, a| decimal(&Value::Float(0.0), a, |l, r| Ok(l.add(r)))),
     Function::variadic("subf", &[ANY], ANY, |_, a| decimal(&a[0], &a[1..], |l, r| Ok(l.subtract(r)))),

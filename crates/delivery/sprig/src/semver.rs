@@ -14,9 +14,7 @@ const S: Type = Type::String;
 
 pub(crate) const TABLE: &[Function] = &[
     Function::new("semver", &[S], |_, a| Ok(Version::parse(&text(&a[0]))?.into())),
-    Function::new("semverCompare", &[S, S], |_, a| {
-        Ok(satisfies(&text(&a[0]), &text(&a[1]))?.into())
-    }),
+    Function::new("semverCompare", &[S, S], |_, a| Ok(satisfies(&text(&a[0]), &text(&a[1]))?.into())),
 ];
 
 /// Reads a version, loosely: numbers may be missing.

@@ -72,16 +72,19 @@ struct Parts {
 impl Parts {
     fn into_value(self) -> Value {
         let hostname = hostname(&self.host).to_owned();
-        Value::dict([
-            ("scheme", self.scheme),
-            ("userinfo", self.userinfo),
-            ("hostname", hostname),
-            ("host", self.host),
-            ("path", self.path),
-            ("query", self.query),
-            ("opaque", self.opaque),
-            ("fragment", self.fragment),
-        ].map(|(name, part)| (name, Value::from(part))))
+        Value::dict(
+            [
+                ("scheme", self.scheme),
+                ("userinfo", self.userinfo),
+                ("hostname", hostname),
+                ("host", self.host),
+                ("path", self.path),
+                ("query", self.query),
+                ("opaque", self.opaque),
+                ("fragment", self.fragment),
+            ]
+            .map(|(name, part)| (name, Value::from(part))),
+        )
     }
 }
 
@@ -213,10 +216,9 @@ fn join(parts: &Dict) -> Result {
             None => Ok(String::new()),
             Some(Value::Nil) => Err(crate::args::nil_dereference()),
             Some(value) if value.kind() == Kind::String => Ok(text(&value).into_owned()),
-            Some(value) => fail(format!(
-                "unable to parse {name} key, must be of type string, but {} found",
-                value.kind().name()
-            )),
+            Some(value) => {
+                fail(format!("unable to parse {name} key, must be of type string, but {} found", value.kind().name()))
+            }
         }
     };
     let (scheme, host, path) = (part("scheme")?, part("host")?, part("path")?);

@@ -36,7 +36,8 @@ pub trait Build {
 /// Reads the first document of `text`; nothing if there is none. The error is what Go's library says.
 pub fn load<B: Build>(text: &str, build: &mut B) -> Result<Option<B::Value>, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut loader = Loader { parser: Parser::new_from_str(text), build, anchors: Vec::new(), scalars: Vec::new(), alias_nodes: 0 };
+    let mut loader =
+        Loader { parser: Parser::new_from_str(text), build, anchors: Vec::new(), scalars: Vec::new(), alias_nodes: 0 };
     loop {
         match loader.next()? {
             Event::StreamEnd => return Ok(None),
@@ -112,7 +113,13 @@ impl<'text, B: Build> Loader<'text, '_, B> {
             Resolved::UInt(value) => self.build.number(value as f64),
             Resolved::Float(value) if value.is_finite() => self.build.number(value),
             Resolved::Float(value) => {
-                let name = if value.is_nan() { "NaN" } else if value > 0.0 { "+Inf" } else { "-Inf" };
+                let name = if value.is_nan() {
+                    "NaN"
+                } else if value > 0.0 {
+                    "+Inf"
+                } else {
+                    "-Inf"
+                };
                 return Err(format!("json: unsupported value: {name}"));
             }
             Resolved::Timestamp(_) | Resolved::String => self.build.text(&scalar.text),

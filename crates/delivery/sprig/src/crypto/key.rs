@@ -63,7 +63,8 @@ fn dsa(context: &mut Context<'_>) -> Result<Key, String> {
     let mut random = HostRandom(context);
     let components = Components::try_generate_from_rng_with_key_size(&mut random, KeySize::DSA_2048_256)
         .map_err(|error| error.to_string())?;
-    let key = DsaKey::try_generate_from_rng_with_components(&mut random, components).map_err(|error| error.to_string())?;
+    let key =
+        DsaKey::try_generate_from_rng_with_components(&mut random, components).map_err(|error| error.to_string())?;
     let public: &DsaPublicKey = key.verifying_key();
     let parts = public.components();
     let der = der::sequence(&[
@@ -130,8 +131,7 @@ impl Key {
         let (algorithm, bits) = match self {
             Key::Rsa(key) => {
                 use rsa::traits::PublicKeyParts;
-                let numbers =
-                    [der::integer(&key.n().to_be_bytes()), der::integer(&key.e().to_be_bytes())];
+                let numbers = [der::integer(&key.n().to_be_bytes()), der::integer(&key.e().to_be_bytes())];
                 let algorithm = der::sequence(&[&der::object_id(RSA), NULL]);
                 (algorithm, der::sequence(&[&numbers[0], &numbers[1]]))
             }

@@ -60,7 +60,8 @@ pub(super) fn derive(counter: i64, kind: &str, password: &[u8], user: &[u8], sit
     let length = |text: &[u8]| (text.len() as u32).to_be_bytes();
     let salt = [SEED, &length(user), user].concat();
     let mut key = [0; 64];
-    let derived = scrypt::Params::new(15, 8, 2).is_ok_and(|cost| scrypt::scrypt(password, &salt, &cost, &mut key).is_ok());
+    let derived =
+        scrypt::Params::new(15, 8, 2).is_ok_and(|cost| scrypt::scrypt(password, &salt, &cost, &mut key).is_ok());
     if !derived {
         return "failed to derive password".to_owned();
     }

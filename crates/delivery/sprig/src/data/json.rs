@@ -151,7 +151,9 @@ impl Writer {
             '\x08' => "\\b",
             '\x0C' => "\\f",
             '<' | '>' | '&' if self.html == Html::Plain => return None,
-            '\0'..='\x1F' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => return Some(format!("\\u{:04x}", u32::from(char))),
+            '\0'..='\x1F' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                return Some(format!("\\u{:04x}", u32::from(char)));
+            }
             _ => return None,
         };
         Some(fixed.to_owned())

@@ -170,7 +170,8 @@ fn float(number: f64) -> String {
 }
 
 fn key_text(key: &str) -> String {
-    let is_bare = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    let is_bare =
+        !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
     if is_bare { key.to_owned() } else { quoted(key) }
 }
 

@@ -10,7 +10,8 @@ pub(super) const UNMARSHALING: &str = "error unmarshaling JSON: while decoding J
 
 /// The first document of `text`; nil if it is empty. The error is Go's.
 pub fn read(text: &str) -> Result<Value, String> {
-    let value = coracle_yaml::load(text, &mut Values).map_err(|error| format!("error converting YAML to JSON: {error}"))?;
+    let value =
+        coracle_yaml::load(text, &mut Values).map_err(|error| format!("error converting YAML to JSON: {error}"))?;
     Ok(value.unwrap_or_default())
 }
 
@@ -120,8 +121,16 @@ impl Source for AsIs {
     fn kind<'a>(&self, node: &'a Value) -> Kind<'a> {
         match node {
             Value::Float(number) => Kind::Float(*number),
-            Value::Bytes(bytes) => if bytes.is_empty() { Kind::EmptyList } else { Kind::List },
-            Value::Binary(_) => Kind::Text(String::from_utf8_lossy(node.as_bytes().unwrap_or_default()).into_owned().into()),
+            Value::Bytes(bytes) => {
+                if bytes.is_empty() {
+                    Kind::EmptyList
+                } else {
+                    Kind::List
+                }
+            }
+            Value::Binary(_) => {
+                Kind::Text(String::from_utf8_lossy(node.as_bytes().unwrap_or_default()).into_owned().into())
+            }
             Value::Object(_) => match node.as_object::<Duration>() {
                 Some(duration) => Kind::Text(duration.to_string().into()),
                 None => AsJson.kind(node),

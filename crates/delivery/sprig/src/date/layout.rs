@@ -5,7 +5,17 @@ use std::fmt::Write as _;
 use super::time::{Civil, Time};
 
 pub(super) const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 pub(super) const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
@@ -38,7 +48,11 @@ pub(super) enum Part {
     ZoneName,
     Offset(OffsetStyle),
     /// Digits after a point or comma: exactly that many, or at most without trailing zeros.
-    Fraction { digits: usize, exact: bool, comma: bool },
+    Fraction {
+        digits: usize,
+        exact: bool,
+        comma: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

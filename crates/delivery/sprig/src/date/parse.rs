@@ -26,7 +26,13 @@ struct Fields {
 pub(super) fn parse(layout: &str, text: &str, local: Zone) -> Parsed<Time> {
     let quote = |text: &str| coracle_gotemplate::quote(text.as_bytes());
     let wrong = |value: &str, element: &str| {
-        format!("parsing time {} as {}: cannot parse {} as {}", quote(text), quote(layout), quote(value), quote(element))
+        format!(
+            "parsing time {} as {}: cannot parse {} as {}",
+            quote(text),
+            quote(layout),
+            quote(value),
+            quote(element)
+        )
     };
     let out_of_range = |what: &str| format!("parsing time {}: {what} out of range", quote(text));
     let mut fields = Fields {
@@ -271,8 +277,7 @@ fn assemble(fields: Fields, local: Zone) -> Result<Time, &'static str> {
         (_, hour) => hour,
     };
     let days = day_number(&fields)?;
-    let seconds =
-        days * 86_400 + i64::from(hour) * 3600 + i64::from(fields.minute) * 60 + i64::from(fields.second);
+    let seconds = days * 86_400 + i64::from(hour) * 3600 + i64::from(fields.minute) * 60 + i64::from(fields.second);
     let at = |seconds: i64, zone: Zone| Time { seconds, nanos: fields.nanos, zone };
     if fields.is_utc {
         return Ok(at(seconds, Zone::Utc));

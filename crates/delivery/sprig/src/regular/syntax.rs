@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 const MOST_REPETITIONS: u32 = 1000;
 
 pub(super) fn translate(expression: &str) -> Result<String, String> {
-    let mut translator = Translator { whole: expression, rest: expression, out: String::new(), depth: 0, last: Last::Nothing };
+    let mut translator =
+        Translator { whole: expression, rest: expression, out: String::new(), depth: 0, last: Last::Nothing };
     while !translator.rest.is_empty() {
         translator.next()?;
     }
@@ -159,7 +160,9 @@ impl<'a> Translator<'a> {
         let end = start.find([':', ')']);
         let flags = end.map(|end| &start[2..end]);
         let are_flags = flags.is_some_and(|flags| {
-            flags.bytes().all(|byte| b"imsU-".contains(&byte)) && flags.matches('-').count() <= 1 && !flags.ends_with('-')
+            flags.bytes().all(|byte| b"imsU-".contains(&byte))
+                && flags.matches('-').count() <= 1
+                && !flags.ends_with('-')
         });
         let (Some(end), true) = (end, are_flags) else {
             let shown = start.char_indices().nth(3).map_or(start, |(at, _)| &start[..at]);

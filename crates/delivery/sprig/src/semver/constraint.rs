@@ -22,9 +22,8 @@ fn pattern(text: &str) -> Regex {
 /// `1.2 - 3`.
 static RANGE: LazyLock<Regex> = LazyLock::new(|| pattern(r"\s*(VERSION)\s+-\s+(VERSION)\s*"));
 /// The conditions of one alternative.
-static ALTERNATIVE: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"^(\s*(OPERATORS)\s*(VERSION)\s*)((?:\s+|,\s*)(OPERATORS)\s*(VERSION)\s*)*$")
-});
+static ALTERNATIVE: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"^(\s*(OPERATORS)\s*(VERSION)\s*)((?:\s+|,\s*)(OPERATORS)\s*(VERSION)\s*)*$"));
 /// One condition: operator, version, its three numbers, the prerelease with its dash.
 static CONDITION: LazyLock<Regex> = LazyLock::new(|| pattern(r"(OPERATORS)\s*(VERSION)"));
 

@@ -23,8 +23,8 @@ pub(super) fn order(left: &str, right: &str, in_numbers: bool) -> Ordering {
 }
 
 fn by_digits(left: &str, right: &str, from: usize, l: char, r: char) -> Ordering {
-    let leading = (l == '0' || r == '0')
-        && left[..from].bytes().rev().take_while(u8::is_ascii_digit).any(|digit| digit != b'0');
+    let leading =
+        (l == '0' || r == '0') && left[..from].bytes().rev().take_while(u8::is_ascii_digit).any(|digit| digit != b'0');
     let run = |text: &str| {
         let digits = text[from..].bytes().take_while(u8::is_ascii_digit);
         digits.fold((i64::from(leading), 0), |(value, length), digit| {
