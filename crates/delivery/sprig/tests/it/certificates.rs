@@ -46,7 +46,23 @@ fn an_authority_signs() {
         {{ $key := genPrivateKey "ecdsa" -}}
         {{ (genSignedCertWithKey "web" (list "10.0.0.1" "::1") (list "web.example" "*.web") 30 $ca $key).Cert }}{{ $ca.Cert }}"#,
         &ECDSA_P256_SHA256_ASN1,
-        expect![[r#""#]],
+        expect![[r#"
+            CN=web by CN=my-ca, authority false, Nov 14 22:13:20 2023 +00:00 to Dec 14 22:13:20 2023 +00:00
+              2.5.29.15 critical true
+              2.5.29.37 critical false
+              2.5.29.19 critical true
+              2.5.29.35 critical false
+              2.5.29.17 critical false
+              DNSName(web.example)
+              DNSName(*.web)
+              IPAddress(0a:00:00:01)
+              IPAddress(00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:01)
+            CN=my-ca by CN=my-ca, authority true, Nov 14 22:13:20 2023 +00:00 to Nov 13 22:13:20 2024 +00:00
+              2.5.29.15 critical true
+              2.5.29.37 critical false
+              2.5.29.19 critical true
+              2.5.29.14 critical false
+        "#]],
     );
 }
 
@@ -55,6 +71,13 @@ fn a_certificate_signs_itself() {
     check(
         r#"{{ (genSelfSignedCertWithKey "me" nil (list "a.b") 36500 (genPrivateKey "ed25519")).Cert }}"#,
         &ED25519,
-        expect![[r#""#]],
+        expect![[r#"
+            CN=me by CN=me, authority false, Nov 14 22:13:20 2023 +00:00 to Oct 21 22:13:20 2123 +00:00
+              2.5.29.15 critical true
+              2.5.29.37 critical false
+              2.5.29.19 critical true
+              2.5.29.17 critical false
+              DNSName(a.b)
+        "#]],
     );
 }
