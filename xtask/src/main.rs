@@ -1,8 +1,10 @@
 //! The project's own chores.
 
 mod ci;
+mod compare;
 mod conformance;
 mod layers;
+mod record;
 
 use clap::Parser;
 
@@ -16,6 +18,12 @@ enum Chore {
     Conformance(conformance::Conformance),
     /// Whether the rooms depend on each other only the way the design says
     Layers,
+    /// Renders public trees by the real tools and by ours, and says where they differ
+    #[command(subcommand)]
+    Compare(compare::Compare),
+    /// Records golden cases with the real tools
+    #[command(subcommand)]
+    Record(record::Record),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -23,5 +31,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Ci => ci::run(),
         Chore::Conformance(chosen) => conformance::run(&chosen),
         Chore::Layers => layers::check(),
+        Chore::Compare(compare) => compare::run(&compare),
+        Chore::Record(record) => record::run(&record),
     }
 }

@@ -81,7 +81,7 @@ async fn serve(
 
     let store = Store::open(&dir.store(), coracle_store::Options::default()).context("the store")?;
     let own_addresses = [network.ip(), first_of(network.config())];
-    let identity = Arc::new(Identity::load_or_create(dir, &settings.node_name, &own_addresses)?);
+    let identity = Arc::new(Identity::load_or_create(dir, &settings.node_name, &own_addresses, Arc::new(SystemClock))?);
     let dialer = Arc::new(PodsDialer::new(inside.handle().clone()));
 
     let api = Server::start(store.clone(), api_options(settings, &store, &identity, &network, dialer.clone())).await?;

@@ -61,6 +61,8 @@ fn definitions() -> BTreeMap<String, Value> {
         k8s::api::authorization::v1 => SubjectAccessReview SelfSubjectAccessReview SelfSubjectRulesReview LocalSubjectAccessReview;
         k8s::api::admissionregistration::v1 => MutatingWebhookConfiguration ValidatingWebhookConfiguration
             ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding;
+        k8s::api::admissionregistration::v1beta1 => MutatingAdmissionPolicy MutatingAdmissionPolicyBinding;
+        k8s::api::admissionregistration::v1alpha1 => MutatingAdmissionPolicy MutatingAdmissionPolicyBinding;
         k8s::apiextensions_apiserver::pkg::apis::apiextensions::v1 => CustomResourceDefinition;
         k8s::kube_aggregator::pkg::apis::apiregistration::v1 => APIService;
         k8s::api::flowcontrol::v1 => FlowSchema PriorityLevelConfiguration;

@@ -42,6 +42,9 @@ impl Images for BaseImages {
             if reference.starts_with(REGISTRY_HOST) {
                 return self.built_in.fetch(reference, platform).await;
             }
+            if names_a_registry(reference) {
+                return self.fetch_from_outside(reference).await;
+            }
             // A plain name means what was pushed here, where there is such an image, before it means the public registry.
             match self.built_in.fetch(&format!("{REGISTRY_HOST}/{reference}"), platform).await {
                 Err(ImageError::NotFound { .. }) => self.fetch_from_outside(reference).await,
@@ -49,6 +52,11 @@ impl Images for BaseImages {
             }
         })
     }
+}
+
+/// What stands before the first slash is a registry where it could not be part of a repository's name.
+fn names_a_registry(reference: &str) -> bool {
+    reference.split_once('/').is_some_and(|(first, _)| first == "localhost" || first.contains(['.', ':']))
 }
 
 impl BaseImages {

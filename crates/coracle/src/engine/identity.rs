@@ -1,10 +1,10 @@
 //! Who the engine is, and how its owner gets in: the authority, the server's certificate, the kubeconfig, the push token.
 
-use std::{fs, net::Ipv4Addr, sync::Arc};
+use std::{fs, net::Ipv4Addr, ops::Range, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use coracle_certs::{Authority, LeafRequest, ReloadingIdentity, Usage};
-use coracle_clock::{Clock, SystemClock};
+use coracle_clock::Clock;
 use jiff::{SignedDuration, Timestamp};
 use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
@@ -14,8 +14,9 @@ use rustls::{
 use crate::{paths::DataDir, state::write_whole};
 
 const LEAF_LIFE: SignedDuration = SignedDuration::from_hours(365 * 24);
-/// A renewal that failed is tried again after so long.
-const RENEW_AGAIN: SignedDuration = SignedDuration::from_hours(1);
+/// How often the clock is asked whether certificates are due. One long sleep would miss a clock that was set, and a
+/// machine that slept.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// The file that holds the key service account tokens are signed with.
 const SERVICE_ACCOUNT_KEY: &str = "service-account.key";
 
@@ -28,20 +29,27 @@ pub struct Identity {
     /// What `git push` and registry pushes show.
     pub push_token: String,
     names: Vec<String>,
-    /// When what the server shows should be replaced.
-    renew_at: Timestamp,
+    /// While what the server shows need not be replaced.
+    fresh: Range<Timestamp>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Identity {
     /// Reads what an earlier start left, makes what is missing, and issues fresh leaves.
-    pub fn load_or_create(dir: &DataDir, node_name: &str, addresses: &[Ipv4Addr]) -> anyhow::Result<Self> {
-        let authority = Authority::load_or_create(&dir.pki(), "ca", &SystemClock)?;
+    pub fn load_or_create(
+        dir: &DataDir,
+        node_name: &str,
+        addresses: &[Ipv4Addr],
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
+        let authority = Authority::load_or_create(&dir.pki(), "ca", &*clock)?;
         let names = server_names(node_name, addresses);
-        let leaf = authority.issue(&server_leaf(&names), &SystemClock)?;
+        let leaf = authority.issue(&server_leaf(&names), &*clock)?;
         Ok(Self {
             server: ReloadingIdentity::new(&leaf)?,
-            renew_at: leaf.renew_at(),
+            fresh: leaf.not_before..leaf.renew_at(),
             names,
+            clock,
             service_account_key: service_account_key(dir)?,
             push_token: push_token(dir)?,
             authority: Arc::new(authority),
@@ -64,7 +72,7 @@ impl Identity {
     /// What the gateway shows for names it has no certificate for.
     pub fn gateway_fallback(&self) -> anyhow::Result<coracle_certs::Identity> {
         let names = ["localhost".to_owned(), "*.localhost".to_owned()];
-        Ok(self.authority.issue(&server_leaf(&names), &SystemClock)?)
+        Ok(self.authority.issue(&server_leaf(&names), &*self.clock)?)
     }
 
     /// Writes the kubeconfig of the engine's owner.
@@ -77,7 +85,7 @@ impl Identity {
                 usage: Usage::Client,
                 valid_for: LEAF_LIFE,
             },
-            &SystemClock,
+            &*self.clock,
         )?;
         let kubeconfig = coracle_client::admin_kubeconfig(
             "coracle",
@@ -91,26 +99,25 @@ impl Identity {
 
     /// Renews the server's certificate and the kubeconfig at two thirds of their life, for as long as the engine runs.
     pub async fn keep_fresh(self: Arc<Self>, dir: DataDir, server_url: String) {
-        let mut renew_at = self.renew_at;
+        let mut fresh = self.fresh.clone();
         loop {
-            let wait = SystemClock.now().duration_until(renew_at);
-            tokio::time::sleep(wait.try_into().unwrap_or_default()).await;
-            renew_at = match self.renew(&dir, &server_url) {
-                Ok(next) => next,
-                Err(error) => {
-                    tracing::error!("renewing certificates: {error:#}");
-                    SystemClock.now() + RENEW_AGAIN
-                }
-            };
+            tokio::time::sleep(LOOK_EVERY).await;
+            if fresh.contains(&self.clock.now()) {
+                continue;
+            }
+            match self.renew(&dir, &server_url) {
+                Ok(next) => fresh = next,
+                Err(error) => tracing::error!("renewing certificates: {error:#}"),
+            }
         }
     }
 
-    /// Shows a fresh leaf and writes a fresh kubeconfig; when that is to be done again.
-    fn renew(&self, dir: &DataDir, server_url: &str) -> anyhow::Result<Timestamp> {
-        let leaf = self.authority.issue(&server_leaf(&self.names), &SystemClock)?;
+    /// Shows a fresh leaf and writes a fresh kubeconfig; while that holds.
+    fn renew(&self, dir: &DataDir, server_url: &str) -> anyhow::Result<Range<Timestamp>> {
+        let leaf = self.authority.issue(&server_leaf(&self.names), &*self.clock)?;
         self.server.replace(&leaf)?;
         self.write_kubeconfig(dir, server_url)?;
-        Ok(leaf.renew_at())
+        Ok(leaf.not_before..leaf.renew_at())
     }
 }
 
@@ -157,4 +164,38 @@ fn push_token(dir: &DataDir) -> anyhow::Result<String> {
     }
     let token = fs::read_to_string(&path).with_context(|| format!("token {}", path.display()))?;
     Ok(token.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use coracle_clock::ManualClock;
+
+    use super::*;
+
+    #[test]
+    fn certificates_are_renewed_before_they_end_and_when_the_clock_went_back() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = DataDir::new(root.path()).unwrap();
+        dir.create().unwrap();
+        let clock = ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap());
+        let identity = Identity::load_or_create(&dir, "node", &[], Arc::new(clock.clone())).unwrap();
+        let mut fresh = identity.fresh.clone();
+        identity.write_kubeconfig(&dir, "https://127.0.0.1:6443").unwrap();
+        // A year forward in steps of a month, then back at once.
+        let steps = [730i64; 12].into_iter().chain([-12 * 730]);
+        let renewals: Vec<i64> = steps
+            .map(|hours| {
+                clock.advance(SignedDuration::from_hours(hours));
+                let due = !fresh.contains(&clock.now());
+                if due {
+                    let before = fs::read(dir.kubeconfig()).unwrap();
+                    fresh = identity.renew(&dir, "https://127.0.0.1:6443").unwrap();
+                    assert_ne!(fs::read(dir.kubeconfig()).unwrap(), before, "the kubeconfig is the old one");
+                    assert!(fresh.contains(&clock.now()));
+                }
+                i64::from(due)
+            })
+            .collect();
+        assert_eq!(renewals, [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]);
+    }
 }

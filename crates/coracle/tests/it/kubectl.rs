@@ -1,53 +1,9 @@
 //! An unmodified kubectl at work.
 
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 
-use anyhow::{Context, ensure};
-use coracle_harness::{Engine, wait_until};
-
-/// kubectl pointed at one engine; `None`, with a word, where this machine has none.
-struct Kubectl<'a> {
-    engine: &'a Engine,
-    program: std::ffi::OsString,
-}
-
-impl<'a> Kubectl<'a> {
-    fn find(engine: &'a Engine) -> Option<Self> {
-        let program = std::env::var_os("CORACLE_TEST_KUBECTL").unwrap_or_else(|| "kubectl".into());
-        let found =
-            Command::new(&program).args(["version", "--client"]).output().is_ok_and(|output| output.status.success());
-        if !found {
-            eprintln!("left out: no kubectl on this machine (CORACLE_TEST_KUBECTL names one)");
-        }
-        found.then_some(Self { engine, program })
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
-        command
-            .args(arguments)
-            .env("KUBECONFIG", self.engine.kubeconfig())
-            .env("HOME", self.engine.dir())
-            .stdin(Stdio::null());
-        command
-    }
-
-    /// What it printed; an error carries what it complained of.
-    fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let output = self.try_run(arguments)?;
-        ensure!(
-            output.status.success(),
-            "kubectl {}: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-
-    fn try_run(&self, arguments: &[&str]) -> anyhow::Result<Output> {
-        self.command(arguments).output().context("starting kubectl")
-    }
-}
+use anyhow::Context;
+use coracle_harness::{Engine, Kubectl, wait_until};
 
 fn says(output: &str, words: &[&str]) {
     for word in words {

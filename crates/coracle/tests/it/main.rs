@@ -1,12 +1,15 @@
 //! Scenarios driven through the front door: the binary, git, kubectl and HTTP, with real containers.
 
 mod bad_input;
+mod base_images;
 mod builds;
+mod full_disk;
 mod kubectl;
 mod previews;
 mod privileges;
 mod side_by_side;
 mod story;
+mod terminal;
 
 use std::{
     io::{Read, Write},

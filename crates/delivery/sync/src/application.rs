@@ -67,6 +67,55 @@ pub struct Source {
     pub target_revision: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<Directory>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helm: Option<HelmSource>,
+}
+
+/// How a chart is rendered.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HelmSource {
+    /// The app's name by default.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub release_name: String,
+    /// From the chart's directory, or from the repository's root with a leading slash.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub value_files: Vec<String>,
+    pub ignore_missing_value_files: bool,
+    /// YAML; passed over when there is a `valuesObject`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub values: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub values_object: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<HelmParameter>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub file_parameters: Vec<HelmFileParameter>,
+    pub skip_crds: bool,
+    pub skip_schema_validation: bool,
+    /// What templates are told of the cluster; not the version of the one deployed to.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kube_version: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub api_versions: Vec<String>,
+    /// The destination's by default.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HelmParameter {
+    pub name: String,
+    pub value: String,
+    pub force_string: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HelmFileParameter {
+    pub name: String,
+    pub path: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

@@ -82,6 +82,14 @@ impl From<ClusterError> for DeployError {
     }
 }
 
+/// The namespace an Application deploys to.
+fn destination(round: &Round) -> String {
+    match round.application.spec.destination.namespace.as_str() {
+        "" => round.environment.name(),
+        namespace => namespace.to_owned(),
+    }
+}
+
 impl Worker {
     /// The objects of a commit. With `loud`, whoever follows is told of it.
     pub async fn render(&self, round: &Round, commit: &Commit, loud: bool) -> Result<Rendered, DeployError> {
@@ -90,11 +98,14 @@ impl Worker {
         let place = Place {
             path: source.path.clone(),
             recurse: source.directory.as_ref().is_some_and(|directory| directory.recurse),
+            helm: source.helm.clone(),
+            app: round.environment.app.clone(),
+            namespace: destination(round),
+            now: (self.now().as_second(), 0),
         };
-        let app = round.environment.app.clone();
         let planned = tokio::task::spawn_blocking(move || {
             let tree = sources.tree(&url, &id)?;
-            let plan = render::plan(&*tree, &place, &app).map_err(|error| render_trouble(&*tree, &error))?;
+            let plan = render::plan(&*tree, &place).map_err(|error| render_trouble(&*tree, &error))?;
             Ok::<_, Trouble>((tree, plan))
         });
         let (tree, plan) = planned.await.unwrap_or_else(|error| Err(Trouble::one(error.to_string())))?;
@@ -105,10 +116,7 @@ impl Worker {
         let source_type = plan.source_type;
         let manifests = plan.finish(&round.environment, image.as_ref());
         let spec = &round.application.spec;
-        let namespace = match spec.destination.namespace.as_str() {
-            "" => round.environment.name(),
-            namespace => namespace.to_owned(),
-        };
+        let namespace = destination(round);
         let make_namespace = spec.has_option("CreateNamespace=true");
         let targets = target::prepare(&self.shared.cluster, &self.name, &namespace, make_namespace, manifests).await?;
         Ok(Rendered { commit: commit.clone(), targets, image, source_type, tree })

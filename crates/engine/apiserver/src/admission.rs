@@ -6,6 +6,7 @@ mod escalation;
 mod lifecycle;
 mod limits;
 mod pod_security;
+pub mod policy;
 mod priority;
 pub mod quota;
 mod runtime_class;
@@ -105,6 +106,7 @@ pub fn chain() -> Vec<Box<dyn Admission>> {
 pub async fn mutate(request: &Attributes<'_>, object: &mut Value) -> Result<(), Failure> {
     let steps = |object: &mut Value| request.server.admission.iter().try_for_each(|step| step.mutate(request, object));
     steps(object)?;
+    policy::mutate(request, object).await?;
     webhook::mutate(request, Some(object), steps).await
 }
 
@@ -115,6 +117,7 @@ pub type Turn = Option<OwnedMutexGuard<()>>;
 /// have been counted in.
 pub async fn validate(request: &Attributes<'_>, object: &Value) -> Result<Turn, Failure> {
     request.server.admission.iter().try_for_each(|step| step.validate(request, object))?;
+    policy::validate(request, Some(object)).await?;
     webhook::validate(request, Some(object)).await?;
     if !request.subresource.is_empty() {
         return Ok(None);
@@ -128,5 +131,6 @@ pub async fn validate(request: &Attributes<'_>, object: &Value) -> Result<Turn, 
 pub async fn validate_without_object(request: &Attributes<'_>, object: &Value) -> Result<(), Failure> {
     webhook::mutate(request, None, |_| Ok(())).await?;
     request.server.admission.iter().try_for_each(|step| step.validate(request, object))?;
+    policy::validate(request, None).await?;
     webhook::validate(request, None).await
 }

@@ -8,6 +8,7 @@ pub mod cleanup;
 pub mod conversion;
 mod known;
 mod names;
+pub mod rules;
 
 use std::time::Duration;
 

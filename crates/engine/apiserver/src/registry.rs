@@ -6,6 +6,7 @@ mod selectable;
 use std::{collections::HashMap, ops::Deref, sync::Arc};
 
 use arc_swap::ArcSwap;
+use coracle_cel::rules::Rules;
 use coracle_schema::{Kind, kinds};
 use coracle_store::Record;
 
@@ -59,6 +60,8 @@ pub struct Resource {
     pub complete_since: u64,
     /// Whether its definition is on its way out, so that nothing new is made of it.
     pub terminating: bool,
+    /// The rules in its schema, where it has any.
+    pub rules: Option<Arc<Rules>>,
 }
 
 impl std::fmt::Debug for Resource {
@@ -81,6 +84,7 @@ impl Resource {
             selectable: selectable.iter().map(|path| (*path).to_owned()).collect(),
             deprecation: deprecation(kind),
             terminating: false,
+            rules: None,
             complete_since: 0,
         }
     }
@@ -107,6 +111,7 @@ impl Resource {
             selectable: selectable.into(),
             deprecation,
             terminating: false,
+            rules: None,
             complete_since: 0,
             kind: KindRef::Custom(kind),
         }

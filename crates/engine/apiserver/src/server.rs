@@ -75,6 +75,8 @@ pub struct Inner {
     pub authorizer: Arc<dyn Authorizer>,
     /// What is checked before writes.
     pub admission: Vec<Box<dyn Admission>>,
+    /// Policies, which are asked before them.
+    pub policies: admission::policy::Policies,
     /// Servers of others that are asked before writes.
     pub webhooks: Webhooks,
     /// Makes service account tokens.
@@ -156,6 +158,7 @@ impl Server {
             authorizer: options.authorizer,
             admission: admission::chain(),
             webhooks: Webhooks::new(&reach),
+            policies: admission::policy::Policies::default(),
             signer,
             service_accounts,
             services,
@@ -178,6 +181,7 @@ impl Server {
         crate::expiry::start(&server);
         crate::aggregate::start(&server);
         admission::quota::status::start(&server);
+        admission::policy::start(&server);
         Ok(server)
     }
 

@@ -5,6 +5,7 @@ mod job;
 mod namespace;
 mod node;
 mod pod;
+mod policy;
 
 pub use pod::quality_of_service;
 mod secret;
@@ -125,6 +126,8 @@ pub fn of(group: &str, plural: &str) -> &'static dyn Strategy {
         ("", "secrets") => &secret::SecretStrategy,
         ("batch", "jobs") => &job::JobStrategy,
         ("apiextensions.k8s.io", "customresourcedefinitions") => &definition::DefinitionStrategy,
+        ("admissionregistration.k8s.io", "validatingadmissionpolicies") => &policy::PolicyStrategy { mutates: false },
+        ("admissionregistration.k8s.io", "mutatingadmissionpolicies") => &policy::PolicyStrategy { mutates: true },
         (
             "",
             "serviceaccounts" | "persistentvolumes" | "persistentvolumeclaims" | "podtemplates" | "resourcequotas",

@@ -5,7 +5,6 @@
 
 mod affinity;
 mod fit;
-mod quantity;
 mod resources;
 pub mod selectors;
 

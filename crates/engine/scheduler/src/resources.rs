@@ -7,13 +7,16 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use crate::quantity::milli;
-
 /// Amounts by resource name, in thousandths.
 pub(crate) type Amounts = BTreeMap<String, i128>;
 
 fn amounts(quantities: Option<&BTreeMap<String, Quantity>>) -> Amounts {
     quantities.into_iter().flatten().map(|(name, quantity)| (name.clone(), milli(quantity))).collect()
+}
+
+/// Rounded up; the API server lets nothing through that cannot be read.
+fn milli(quantity: &Quantity) -> i128 {
+    coracle_quantity::Quantity::parse(&quantity.0).map_or(0, |exact| exact.millis().into())
 }
 
 pub(crate) fn add(into: &mut Amounts, other: &Amounts) {

@@ -58,11 +58,11 @@ pub mod kinds;
 pub mod openapi;
 pub mod patch;
 pub mod protobuf;
-pub mod quantity;
 pub mod strategy;
 pub mod table;
 pub mod types;
 pub mod validate;
 
+pub use coracle_quantity as quantity;
 pub use kinds::Kind;
 pub use types::{Schema, Type};

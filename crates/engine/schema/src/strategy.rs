@@ -5,7 +5,9 @@ use serde_json::{Map, Value, json};
 use crate::kinds::Kind;
 
 /// Kinds whose objects have a generation though they have no spec of their own, or no status subresource.
-const COUNTED: [&str; 7] = [
+const COUNTED: [&str; 9] = [
+    "mutatingadmissionpolicies.admissionregistration.k8s.io",
+    "mutatingadmissionpolicybindings.admissionregistration.k8s.io",
     "endpointslices.discovery.k8s.io",
     "priorityclasses.scheduling.k8s.io",
     "mutatingwebhookconfigurations.admissionregistration.k8s.io",

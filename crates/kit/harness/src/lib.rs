@@ -11,9 +11,13 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
+mod disk;
 mod git;
+mod kubectl;
 
+pub use disk::SmallDisk;
 pub use git::Repository;
+pub use kubectl::Kubectl;
 
 /// How long an engine may take to start or stop before a test gives up on it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,15 +27,26 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// A running engine of the test's own.
 pub struct Engine {
     binary: PathBuf,
-    dir: tempfile::TempDir,
+    dir: PathBuf,
     status: Value,
+    /// Removed with the engine, where it made it itself.
+    _own_dir: Option<tempfile::TempDir>,
 }
 
 impl Engine {
     /// Starts `binary up --detach` in a fresh directory, on free ports, and returns when it is ready.
     pub fn start(binary: &Path) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("coracle-").tempdir()?;
-        let mut engine = Self { binary: binary.to_owned(), dir, status: Value::Null };
+        Self::begin(binary, dir.path().to_owned(), Some(dir))
+    }
+
+    /// The same in a directory of the caller's.
+    pub fn start_in(binary: &Path, dir: &Path) -> anyhow::Result<Self> {
+        Self::begin(binary, dir.to_owned(), None)
+    }
+
+    fn begin(binary: &Path, dir: PathBuf, own_dir: Option<tempfile::TempDir>) -> anyhow::Result<Self> {
+        let mut engine = Self { binary: binary.to_owned(), dir, status: Value::Null, _own_dir: own_dir };
         engine.up()?;
         Ok(engine)
     }
@@ -81,17 +96,13 @@ impl Engine {
     /// The binary as a command with this engine's directory set.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
-        command
-            .args(arguments)
-            .env("CORACLE_DATA_DIR", self.dir.path())
-            .env_remove("CORACLE_CONFIG")
-            .stdin(Stdio::null());
+        command.args(arguments).env("CORACLE_DATA_DIR", &self.dir).env_remove("CORACLE_CONFIG").stdin(Stdio::null());
         command
     }
 
     /// The engine's data directory.
     pub fn dir(&self) -> &Path {
-        self.dir.path()
+        &self.dir
     }
 
     /// The engine's process.
@@ -106,7 +117,7 @@ impl Engine {
 
     /// The file that leads kubectl to this engine.
     pub fn kubeconfig(&self) -> PathBuf {
-        self.dir.path().join("kubeconfig")
+        self.dir.join("kubeconfig")
     }
 
     /// An API client with the rights of the engine's owner.
@@ -116,7 +127,7 @@ impl Engine {
 
     /// Where `git push` goes for an app, token included.
     pub fn git_url(&self, app: &str) -> anyhow::Result<String> {
-        let token = std::fs::read_to_string(self.dir.path().join("token"))?;
+        let token = std::fs::read_to_string(self.dir.join("token"))?;
         let (scheme, rest) = self.url("git").split_once("://").context("the engine lists no Git address")?;
         Ok(format!("{scheme}://coracle:{}@{}/{app}.git", token.trim(), rest.trim_end_matches('/')))
     }

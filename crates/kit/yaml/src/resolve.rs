@@ -29,6 +29,25 @@ pub(crate) fn scalar(scalar: &Scalar) -> Resolved {
     if scalar.style == Style::Plain { plain(&scalar.text) } else { Resolved::String }
 }
 
+/// The value of a scalar to a reader of YAML 1.1, to whom `yes` and `off` are truth values.
+pub(crate) fn words_of_old(scalar: &Scalar) -> Resolved {
+    let is_bare = scalar.style == Style::Plain && scalar.tag.is_none();
+    match &*scalar.text {
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" if is_bare => Resolved::Bool(true),
+        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" if is_bare => Resolved::Bool(false),
+        _ => self::scalar(scalar),
+    }
+}
+
+/// Whether a plain scalar is anything but a string; most are told by their first letter.
+pub(crate) fn plain_is_no_string(text: &str) -> bool {
+    let may_be_special = match text.as_bytes().first() {
+        None => true,
+        Some(first) => first.is_ascii_digit() || b"+-.~tTfFnN".contains(first),
+    };
+    may_be_special && plain(text) != Resolved::String
+}
+
 /// The meaning of a plain scalar.
 fn plain(text: &str) -> Resolved {
     match text {

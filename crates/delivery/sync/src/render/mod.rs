@@ -3,14 +3,16 @@
 //! [`plan`] finds out what a repository holds, without building anything; [`Plan::finish`] gives the objects once the
 //! image is there, where one is wanted.
 
+mod chart;
 mod directory;
 mod generated;
 mod image;
 mod preview;
 mod settings;
 
-use coracle_kustomize::Order;
+use coracle_kustomize::{Options, Order};
 
+use crate::application::HelmSource;
 use crate::builder::Image;
 use crate::manifest::Manifest;
 use crate::names::Environment;
@@ -57,6 +59,7 @@ impl From<SourceError> for RenderError {
 /// What the objects of a repository are made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceType {
+    Helm,
     Kustomize,
     Directory,
     /// Made up from the Dockerfile and the settings file.
@@ -69,6 +72,14 @@ pub struct Place {
     /// The directory; empty or `.` for the root, where the usual directories are looked through as well.
     pub path: String,
     pub recurse: bool,
+    /// What the Application says of a chart.
+    pub helm: Option<HelmSource>,
+    /// The app: a chart's release, and the name whose image manifests mean the one built here by.
+    pub app: String,
+    /// Where a chart is told it is deployed to.
+    pub namespace: String,
+    /// What a chart is told the time is, in seconds and nanoseconds since 1970.
+    pub now: (i64, u32),
 }
 
 /// What a commit holds.
@@ -86,20 +97,21 @@ enum Content {
     Settings(Settings),
 }
 
-/// Reads what is there to deploy. `app` is the name whose image manifests mean the one built here by.
-pub fn plan(tree: &dyn Tree, place: &Place, app: &str) -> Result<Plan, RenderError> {
+/// Reads what is there to deploy.
+pub fn plan(tree: &dyn Tree, place: &Place) -> Result<Plan, RenderError> {
     let paths = tree.paths()?;
     let has_dockerfile = paths.iter().any(|path| path == DOCKERFILE);
     let root = place.path.trim_matches('/').trim_start_matches("./");
     let at_root = root.is_empty() || root == ".";
     let found = if at_root {
-        look_in(tree, &paths, "", place.recurse, true)?
-            .map_or_else(|| look_in_usual_directories(tree, &paths), |found| Ok(Some(found)))?
+        look_in(tree, &paths, "", place, true)?
+            .map_or_else(|| look_in_usual_directories(tree, &paths, place), |found| Ok(Some(found)))?
     } else {
-        look_in(tree, &paths, root, place.recurse, false)?
+        look_in(tree, &paths, root, place, false)?
     };
     if let Some((source_type, manifests)) = found {
-        let wants_image = has_dockerfile && manifests.iter().any(|manifest| image::is_used(&manifest.object, app));
+        let wants_image =
+            has_dockerfile && manifests.iter().any(|manifest| image::is_used(&manifest.object, &place.app));
         return Ok(Plan { source_type, wants_image, content: Content::Manifests(manifests) });
     }
     if !at_root {
@@ -118,9 +130,10 @@ pub fn plan(tree: &dyn Tree, place: &Place, app: &str) -> Result<Plan, RenderErr
 
 type Found = Option<(SourceType, Vec<Manifest>)>;
 
-fn look_in_usual_directories(tree: &dyn Tree, paths: &[String]) -> Result<Found, RenderError> {
+fn look_in_usual_directories(tree: &dyn Tree, paths: &[String], place: &Place) -> Result<Found, RenderError> {
+    let place = Place { recurse: true, ..place.clone() };
     for directory in DIRECTORIES {
-        let found = look_in(tree, paths, directory, true, false)?;
+        let found = look_in(tree, paths, directory, &place, false)?;
         if found.is_some() {
             return Ok(found);
         }
@@ -132,14 +145,18 @@ fn look_in(
     tree: &dyn Tree,
     paths: &[String],
     directory: &str,
-    recurse: bool,
+    place: &Place,
     only_objects: bool,
 ) -> Result<Found, RenderError> {
     let is_here = |name: &str| paths.iter().any(|path| *path == join(directory, name));
+    if is_here(chart::FILE) {
+        let manifests = chart::rendered(tree, paths, directory, place)?;
+        return Ok(Some((SourceType::Helm, manifests)));
+    }
     if coracle_kustomize::FILE_NAMES.iter().any(|name| is_here(name)) {
         return kustomized(tree, directory).map(|manifests| Some((SourceType::Kustomize, manifests)));
     }
-    let manifests = directory::read(tree, paths, directory, recurse, only_objects)?;
+    let manifests = directory::read(tree, paths, directory, place.recurse, only_objects)?;
     Ok((!manifests.is_empty()).then_some((SourceType::Directory, manifests)))
 }
 
@@ -149,9 +166,12 @@ fn join(directory: &str, name: &str) -> String {
 
 fn kustomized(tree: &dyn Tree, directory: &str) -> Result<Vec<Manifest>, RenderError> {
     let files = KustomizeFiles::new(tree)?;
-    let documents = coracle_kustomize::build(&files, directory, Order::Fifo).map_err(|error| {
+    let options = Options { order: Order::Fifo, ..Options::default() };
+    let documents = coracle_kustomize::build(&files, directory, &options).map_err(|error| {
         let chain: String = error.chain.iter().rev().map(|file| format!(" (included from {file})")).collect();
-        RenderError { message: error.message + &chain, file: error.file, line: error.line, column: error.column }
+        let others: String = error.others.iter().map(|other| format!("\n{other}")).collect();
+        let message = error.message + &chain + &others;
+        RenderError { message, file: error.file, line: error.line, column: error.column }
     })?;
     let names = std::sync::Arc::new(documents.files);
     Ok(documents.list.into_iter().map(|node| Manifest::written(node, names.clone())).collect())
@@ -193,7 +213,7 @@ mod tests {
 
     use expect_test::{Expect, expect};
 
-    use super::{Place, eject, plan};
+    use super::{HelmSource, Place, eject, plan};
     use crate::builder::Image;
     use crate::names::Environment;
     use crate::source::{SourceError, Tree};
@@ -225,8 +245,8 @@ mod tests {
     }
 
     fn check(text: &str, branch: &str, path: &str, expected: Expect) {
-        let place = Place { path: path.to_owned(), recurse: false };
-        let shown = match plan(&files(text), &place, "hello") {
+        let place = Place { path: path.to_owned(), app: "hello".to_owned(), ..Place::default() };
+        let shown = match plan(&files(text), &place) {
             Err(error) => error.to_string(),
             Ok(plan) => {
                 let reference = "registry/hello@sha256:1".to_owned();
@@ -242,6 +262,59 @@ mod tests {
 
     const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: hello}\nspec: {containers: [{name: a, image: 'hello:dev'}, {name: b, image: other/hello}]}\n";
     const INGRESS: &str = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: i}\nspec: {rules: [{host: hello.localhost}], tls: [{hosts: [hello.localhost]}]}\n";
+
+    const CHART: &str = "-- deploy/Chart.yaml --\napiVersion: v2\nname: web\nversion: 1.0.0\n-- deploy/values.yaml --\nkept: chart\nfrom: chart\nset: chart\n-- deploy/prod.yaml --\nfrom: file\nset: file\n-- deploy/.helmignore --\n*.bak\n-- deploy/templates/x.bak --\n{{ fail \"never\" }}\n-- deploy/crds/c.yaml --\napiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: c}\n-- deploy/templates/a.yaml --\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}', namespace: {{ .Release.Namespace }}}\ndata: {kept: {{ .Values.kept }}, from: {{ .Values.from }}, set: {{ .Values.set | quote }}, dice: {{ randAlphaNum 4 | len | quote }}}\n-- deploy/templates/test.yaml --\napiVersion: v1\nkind: Pod\nmetadata: {name: t, annotations: {helm.sh/hook: test}}\n";
+
+    #[test]
+    fn a_chart_is_rendered_with_what_the_application_says() {
+        check(
+            CHART,
+            "main",
+            ".",
+            expect![[r#"
+                # Helm, wants image: false
+                apiVersion: apiextensions.k8s.io/v1
+                kind: CustomResourceDefinition
+                metadata:
+                  name: c
+                ---
+                apiVersion: v1
+                data:
+                  dice: "4"
+                  from: chart
+                  kept: chart
+                  set: chart
+                kind: ConfigMap
+                metadata:
+                  name: hello
+                  namespace: ""
+            "#]],
+        );
+        let helm: HelmSource = serde_json::from_value(serde_json::json!({
+            "releaseName": "named", "valueFiles": ["prod.yaml"], "values": "from: text", "skipCrds": true,
+            "parameters": [{"name": "set", "value": "1,2", "forceString": true}],
+        }))
+        .unwrap();
+        let place = Place {
+            path: "deploy".to_owned(),
+            helm: Some(helm),
+            app: "hello".to_owned(),
+            namespace: "there".to_owned(),
+            ..Place::default()
+        };
+        let manifests = plan(&files(CHART), &place).unwrap().finish(&Environment::new("hello", "main"), None);
+        let object = &manifests[0].object;
+        assert_eq!(manifests.len(), 1);
+        assert_eq!(object["metadata"]["name"], "named");
+        assert_eq!(object["data"]["from"], "text");
+        assert_eq!(object["data"]["set"], "1,2");
+    }
+
+    #[test]
+    fn a_charts_error_is_told_at_its_place() {
+        let chart = "-- Chart.yaml --\napiVersion: v2\nname: web\nversion: 1.0.0\n-- templates/a.yaml --\n\n{{ .Values.a.b }}\n";
+        check(chart, "main", ".", expect![[r#""#]]);
+    }
 
     #[test]
     fn a_dockerfile_alone_stands_for_everything() {
@@ -649,7 +722,7 @@ mod tests {
                 exposed_ports: vec![9000, 9100],
                 was_built: false,
             };
-            let plan = plan(&files(text), &Place::default(), "hello").unwrap();
+            let plan = plan(&files(text), &Place { app: "hello".to_owned(), ..Place::default() }).unwrap();
             let manifests = plan.finish(&Environment::new("hello", "main"), Some(&image));
             manifests.into_iter().map(|manifest| manifest.object).collect::<Vec<_>>()
         };

@@ -4,8 +4,8 @@
 //! once. Configurations of webhooks are never shown to webhooks, so that none can shut the door on its own removal.
 
 mod hooks;
-mod review;
-mod rules;
+pub(super) mod review;
+pub(super) mod rules;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -13,7 +13,7 @@ use coracle_schema::{defaults, fields};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use super::{Attributes, Operation};
+use super::{Attributes, Operation, policy::conditions::hold_for};
 use crate::{
     reach::Reach,
     registry::{Resource, Served},
@@ -90,6 +90,9 @@ enum Change {
 async fn let_change(request: &Attributes<'_>, hook: &Hook, object: Option<&mut Value>) -> Result<Change, Failure> {
     let served = request.server.registry.served();
     let Some(seen_as) = wanted(request, hook, object.as_deref(), &served)? else { return Ok(Change::NotAsked) };
+    if !conditions_hold(request, hook, seen_as, object.as_deref()).await? {
+        return Ok(Change::NotAsked);
+    }
     check_dry_run(request, hook)?;
     let question = question(request, seen_as, object.as_deref()).await?;
     let Some(verdict) = settle(request, hook, question.ask(hook).await)? else { return Ok(Change::Nothing) };
@@ -114,6 +117,9 @@ pub async fn validate(request: &Attributes<'_>, object: Option<&Value>) -> Resul
     let mut asked = Vec::new();
     for hook in hooks.iter() {
         if let Some(seen_as) = wanted(request, hook, object, &served)? {
+            if !conditions_hold(request, hook, seen_as, object).await? {
+                continue;
+            }
             check_dry_run(request, hook)?;
             let question = question(request, seen_as, object).await?;
             asked.push(async move { (hook, question.ask(hook).await) });
@@ -159,6 +165,24 @@ fn settle(
     }
 }
 
+/// Whether a webhook's conditions let it be asked.
+async fn conditions_hold<'a>(
+    request: &Attributes<'a>,
+    hook: &Hook,
+    seen_as: &'a Resource,
+    object: Option<&'a Value>,
+) -> Result<bool, Failure> {
+    let held = match &hook.conditions {
+        Ok(conditions) => hold_for(conditions, request, seen_as, object).await?,
+        Err(problem) => Err(problem.clone()),
+    };
+    match held {
+        Ok(holds) => Ok(holds),
+        Err(_) if hook.ignores_failure => Ok(false),
+        Err(problem) => Err(request.forbidden(&problem)),
+    }
+}
+
 /// The version in which a webhook wants to see the request, where it does.
 fn wanted<'a>(
     request: &Attributes<'a>,
@@ -171,7 +195,7 @@ fn wanted<'a>(
     {
         return Ok(None);
     }
-    Ok(in_namespace(request, hook, object)?.then_some(seen_as))
+    Ok(in_namespace(request, &hook.namespaces, object)?.then_some(seen_as))
 }
 
 fn seen_as<'a>(request: &Attributes<'a>, hook: &Hook, served: &'a Served) -> Option<&'a Resource> {
@@ -197,26 +221,31 @@ fn seen_as<'a>(request: &Attributes<'a>, hook: &Hook, served: &'a Served) -> Opt
     others.into_iter().find(|other| hook.equivalent && meant(other))
 }
 
-fn has_labels(selector: &LabelSelector, object: &Value) -> bool {
+pub(super) fn has_labels(selector: &LabelSelector, object: &Value) -> bool {
     let labels = &object["metadata"]["labels"];
     selector.matches(|key| labels.get(key).and_then(Value::as_str))
 }
 
-fn in_namespace(request: &Attributes<'_>, hook: &Hook, object: Option<&Value>) -> Result<bool, Failure> {
-    if hook.namespaces.is_empty() {
+/// Whether a request is about an object in one of the namespaces selected, or about such a namespace.
+pub(super) fn in_namespace(
+    request: &Attributes<'_>,
+    namespaces: &LabelSelector,
+    object: Option<&Value>,
+) -> Result<bool, Failure> {
+    if namespaces.is_empty() {
         return Ok(true);
     }
     let is_namespace = request.resource.kind.plural == "namespaces" && request.resource.kind.group.is_empty();
     if is_namespace && request.subresource.is_empty() {
-        return Ok(object.or(request.old).is_some_and(|object| has_labels(&hook.namespaces, object)));
+        return Ok(object.or(request.old).is_some_and(|object| has_labels(namespaces, object)));
     }
     if request.namespace.is_empty() {
         return Ok(true);
     }
     let record = request.server.store.get(&format!("/core/namespaces/{}", request.namespace));
-    let namespaces = GroupResource { group: "", resource: "namespaces" };
-    let record = record.ok_or_else(|| Failure::not_found(namespaces, request.namespace))?;
-    Ok(hook.namespaces.matches(|key| record.label(key)))
+    let resource = GroupResource { group: "", resource: "namespaces" };
+    let record = record.ok_or_else(|| Failure::not_found(resource, request.namespace))?;
+    Ok(namespaces.matches(|key| record.label(key)))
 }
 
 async fn question<'a>(
@@ -239,7 +268,7 @@ async fn question<'a>(
 }
 
 /// What a connection asks for, as the object that admission sees in its place.
-fn connect_options(request: &Attributes<'_>) -> Value {
+pub(super) fn connect_options(request: &Attributes<'_>) -> Value {
     let kind = request.resource.kind.subresource(request.subresource).and_then(|part| part.body);
     let Some((_, version, kind)) = kind else { return Value::Null };
     let mut options = json!({"kind": kind, "apiVersion": version});
@@ -262,6 +291,6 @@ fn connect_options(request: &Attributes<'_>) -> Value {
 }
 
 /// An object of one version of a resource in another.
-async fn convert(from: &Resource, to: &Resource, object: Value) -> Result<Value, Failure> {
+pub(super) async fn convert(from: &Resource, to: &Resource, object: Value) -> Result<Value, Failure> {
     to.conversion.to_served(from.conversion.to_stored(object).await?, &to.api_version).await
 }

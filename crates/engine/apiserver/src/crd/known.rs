@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use coracle_cel::rules::Rules;
 use coracle_schema::{Kind, Type};
 use coracle_store::{Record, Snapshot};
 use serde_json::Value;
@@ -90,10 +91,17 @@ fn resources(definition: &Value, revision: u64, reach: &Reach) -> Vec<Arc<Resour
             let mut resource =
                 Resource::custom(version.kind, &storage, hook.clone(), selectable, facts.deprecation_warning);
             resource.terminating = terminating;
+            resource.rules = schema_of(definition, &resource.kind.version).and_then(Rules::compile).map(Arc::new);
             resource.complete_since = if has_defaults(resource.kind.schema.root()) { revision } else { 0 };
             Arc::new(resource)
         })
         .collect()
+}
+
+/// The schema of a version, as it is written.
+fn schema_of<'a>(definition: &'a Value, version: &str) -> Option<&'a Value> {
+    let versions = definition["spec"]["versions"].as_array()?;
+    versions.iter().find(|known| known["name"] == version)?["schema"].get("openAPIV3Schema")
 }
 
 fn has_defaults(of: Type<'_>) -> bool {

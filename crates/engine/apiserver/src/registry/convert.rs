@@ -52,6 +52,9 @@ pub fn of(group: &str, version: &str, plural: &str) -> Conversion {
     match (group, version, plural) {
         ("events.k8s.io", "v1", "events") => Conversion::Events,
         ("autoscaling", "v1", "horizontalpodautoscalers") => Conversion::AutoscalingV1,
+        ("admissionregistration.k8s.io", "v1alpha1", _) => {
+            Conversion::Rename { stored: "admissionregistration.k8s.io/v1beta1".to_owned() }
+        }
         _ => older::find(group, version, plural).map_or(Conversion::Same, Conversion::Older),
     }
 }

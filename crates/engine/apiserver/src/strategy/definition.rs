@@ -1,5 +1,7 @@
 //! CustomResourceDefinitions: names are filled in, versions checked, and the definition held until its objects are gone.
 
+use coracle_cel::rules::check_definition;
+use coracle_schema::Kind;
 use serde_json::{Value, json};
 
 use super::{Hold, Strategy};
@@ -25,8 +27,12 @@ impl Strategy for DefinitionStrategy {
         Ok(None)
     }
 
+    fn validate_create(&self, object: &Value) -> Vec<Cause> {
+        rules(object, None)
+    }
+
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<Cause> {
-        let mut causes = Vec::new();
+        let mut causes = rules(new, Some(old));
         let stored = old["status"]["storedVersions"].as_array().into_iter().flatten();
         for (index, version) in stored.enumerate() {
             if !versions(new).any(|known| known["name"] == *version) {
@@ -56,6 +62,29 @@ impl Strategy for DefinitionStrategy {
 
 fn versions(definition: &Value) -> impl Iterator<Item = &Value> {
     definition["spec"]["versions"].as_array().into_iter().flatten()
+}
+
+/// What is wrong with the rules of versions whose schema is new.
+fn rules(definition: &Value, before: Option<&Value>) -> Vec<Cause> {
+    // A schema that cannot be read has been refused for that.
+    if Kind::from_crd(definition).is_err() {
+        return Vec::new();
+    }
+    let mut causes = Vec::new();
+    for (index, version) in versions(definition).enumerate() {
+        let Some(schema) = version["schema"].get("openAPIV3Schema") else { continue };
+        let known = before.and_then(|before| versions(before).find(|old| old["name"] == version["name"]));
+        if known.is_some_and(|known| known["schema"] == version["schema"]) {
+            continue;
+        }
+        let path = format!("spec.versions[{index}].schema.openAPIV3Schema");
+        causes.extend(check_definition(schema, &path).into_iter().map(|problem| Cause {
+            reason: problem.reason.into(),
+            message: problem.message,
+            field: problem.field,
+        }));
+    }
+    causes
 }
 
 fn complete(definition: &mut Value) {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::{Call, Today, incoming, served_bytes};
 use crate::{
     admission::{self, Operation},
+    crd,
     names, object,
     request::query::WriteOptions,
     response::Answer,
@@ -153,6 +154,7 @@ async fn prepare(call: &Call<'_>, mut value: Value, options: &WriteOptions) -> R
     defaults::apply(kind, &mut value);
     let mut causes: Vec<Cause> = validate::create(kind, &value).iter().map(Cause::from).collect();
     causes.extend(call.resource.strategy.validate_create(&value));
+    crd::rules::check(call, &value, None, &mut causes);
     if !causes.is_empty() {
         return Err(Failure::invalid(&kind.group, &kind.kind, &name, causes));
     }

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     admission::{self, Operation},
+    crd,
     object,
     request::query::WriteOptions,
     server::commit_failure,
@@ -193,6 +194,7 @@ async fn prepare(
     if subresource.is_empty() {
         causes.extend(call.resource.strategy.validate_update(&value, live));
     }
+    crd::rules::check(call, &value, Some(live), &mut causes);
     if !causes.is_empty() {
         return Err(Failure::invalid(&kind.group, &kind.kind, name, causes));
     }

@@ -8,6 +8,7 @@ mod definitions;
 mod kubectl;
 mod objects;
 mod quotas;
+mod policies;
 mod races;
 mod support;
 mod versions;

@@ -88,8 +88,7 @@ pub fn resource(
         "requests" => quantity::milli_of(resources.and_then(|r| r.requests.as_ref()), resource),
         _ => return Err(ConfigError::Resource(selector.resource.clone())),
     };
-    let divisor = selector.divisor.as_ref().and_then(|divisor| quantity::milli(&divisor.0)).filter(|value| *value > 0);
-    let divisor = divisor.and_then(|divisor| u64::try_from(divisor).ok()).unwrap_or(1000);
+    let divisor = selector.divisor.as_ref().and_then(quantity::milli).filter(|value| *value > 0).unwrap_or(1000);
     Ok(value.unwrap_or(0).div_ceil(divisor).to_string())
 }
 

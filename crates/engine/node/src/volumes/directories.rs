@@ -30,8 +30,7 @@ pub fn make_empty(path: &Path, source: &core::EmptyDirVolumeSource, group: Optio
     let new = !path.exists();
     fs::create_dir_all(path).map_err(VolumeError::io(path))?;
     if source.medium.as_deref() == Some("Memory") && !is_mounted(path) {
-        let size =
-            source.size_limit.as_ref().and_then(|quantity| quantity::whole(&quantity.0)).filter(|size| *size > 0);
+        let size = source.size_limit.as_ref().and_then(quantity::whole).filter(|size| *size > 0);
         let options = size.map(|bytes| format!("size={bytes},mode=1777")).unwrap_or_else(|| "mode=1777".to_owned());
         let options = std::ffi::CString::new(options).expect("digits hold no zero byte");
         rustix::mount::mount("tmpfs", path, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options.as_c_str())

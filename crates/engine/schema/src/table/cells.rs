@@ -357,15 +357,16 @@ fn admission(kind: &Kind, object: &Value, age: Value) -> Vec<Value> {
     let name = object["metadata"]["name"].clone();
     let spec = &object["spec"];
     match kind.kind.as_ref() {
-        "ValidatingAdmissionPolicy" => {
+        "ValidatingAdmissionPolicy" | "MutatingAdmissionPolicy" => {
             let parameter = &spec["paramKind"];
             let shown = match parameter.is_object() {
                 true => format!("{}/{}", text(&parameter["apiVersion"]), text(&parameter["kind"])),
                 false => "<unset>".to_owned(),
             };
-            vec![name, json!(list(&spec["validations"]).len()), json!(shown), age]
+            let rules = if kind.kind == "MutatingAdmissionPolicy" { "mutations" } else { "validations" };
+            vec![name, json!(list(&spec[rules]).len()), json!(shown), age]
         }
-        "ValidatingAdmissionPolicyBinding" => {
+        "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding" => {
             let parameter = &spec["paramRef"];
             let shown = match (text(&parameter["name"]), text(&parameter["namespace"])) {
                 ("", _) if parameter["selector"].is_object() => selector_text(&parameter["selector"]),

@@ -5,7 +5,7 @@ mod cluster;
 mod custom;
 mod field;
 mod metadata;
-mod names;
+pub mod names;
 mod network;
 mod pod;
 mod selector;

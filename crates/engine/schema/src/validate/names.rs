@@ -43,7 +43,7 @@ fn is_label(text: &str) -> bool {
     is_word(text, is_lower_alphanumeric, b"-")
 }
 
-pub(super) fn dns_1123_label(text: &str) -> Vec<String> {
+pub fn dns_1123_label(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     if text.len() > 63 {
         wrong.push(too_long(63));
@@ -57,7 +57,7 @@ pub(super) fn dns_1123_label(text: &str) -> Vec<String> {
     wrong
 }
 
-pub(super) fn dns_1123_subdomain(text: &str) -> Vec<String> {
+pub fn dns_1123_subdomain(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     if text.len() > 253 {
         wrong.push(too_long(253));
@@ -68,7 +68,7 @@ pub(super) fn dns_1123_subdomain(text: &str) -> Vec<String> {
     wrong
 }
 
-pub(super) fn dns_1035_label(text: &str) -> Vec<String> {
+pub fn dns_1035_label(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     if text.len() > 63 {
         wrong.push(too_long(63));
@@ -91,7 +91,7 @@ pub(super) fn wildcard_subdomain(text: &str) -> Vec<String> {
 }
 
 /// Label and annotation keys, finalizers.
-pub(super) fn qualified_name(text: &str) -> Vec<String> {
+pub fn qualified_name(text: &str) -> Vec<String> {
     let key_says = || says(KEY_WORDS, &["MyName", "my.name", "123-abc"], KEY);
     let (prefix, name) = match text.split('/').collect::<Vec<_>>()[..] {
         [name] => (None, name),
@@ -120,7 +120,7 @@ pub(super) fn qualified_name(text: &str) -> Vec<String> {
     wrong
 }
 
-pub(super) fn label_value(text: &str) -> Vec<String> {
+pub fn label_value(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     if text.len() > 63 {
         wrong.push(too_long(63));

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::rules::Rule;
 use crate::{
+    admission::policy::conditions::Conditions,
     object, reach::Reach, remote::Remote, request::selector::LabelSelector, status::Failure, subresource::selector_text,
 };
 
@@ -33,6 +34,8 @@ pub struct Hook {
     pub namespaces: LabelSelector,
     /// Which objects.
     pub objects: LabelSelector,
+    /// What must hold before it is asked, or why nobody can tell.
+    pub conditions: Result<Conditions, String>,
     /// Whether it may be asked about dry runs.
     pub dry_runs: bool,
     /// Whether it wants to see again what others changed after it.
@@ -54,6 +57,7 @@ impl Hook {
             timeout: Duration::from_secs(hook["timeoutSeconds"].as_u64().unwrap_or(DEFAULT_SECONDS)),
             namespaces: selector("namespaceSelector")?,
             objects: selector("objectSelector")?,
+            conditions: Conditions::parse(&hook["matchConditions"], false),
             dry_runs: matches!(hook["sideEffects"].as_str(), Some("None" | "NoneOnDryRun")),
             again: hook["reinvocationPolicy"] == "IfNeeded",
             review_version: versions().find_map(|asked| REVIEW_VERSIONS.into_iter().find(|ours| *ours == asked)),

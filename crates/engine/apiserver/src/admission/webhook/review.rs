@@ -62,15 +62,22 @@ impl Question<'_> {
     }
 
     fn document(&self, uid: &str) -> Value {
-        let request = self.request;
-        let (seen, own) = (&*self.seen_as.kind, &*request.resource.kind);
+        let mut document = describe(self.request, self.seen_as);
+        document["uid"] = json!(uid);
+        document["object"] = self.object.clone();
+        document["oldObject"] = self.old.clone();
+        document
+    }
+}
+
+/// What is asked, without the objects.
+pub(in crate::admission) fn describe(request: &Attributes<'_>, seen_as: &Resource) -> Value {
+        let (seen, own) = (&*seen_as.kind, &*request.resource.kind);
         let resource = |kind: &Kind| json!({"group": kind.group, "version": kind.version, "resource": kind.plural});
         let mut document = json!({
-            "uid": uid,
             "kind": body_kind(seen, request.subresource), "resource": resource(seen),
             "requestKind": body_kind(own, request.subresource), "requestResource": resource(own),
             "operation": operation(request.operation), "userInfo": user_info(request.user),
-            "object": self.object, "oldObject": self.old,
             "dryRun": request.dry_run, "options": options(request),
         });
         for (field, text) in [
@@ -84,7 +91,6 @@ impl Question<'_> {
             }
         }
         document
-    }
 }
 
 /// The kind of the bodies at a path.

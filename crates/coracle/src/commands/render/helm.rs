@@ -1,0 +1,172 @@
+//! `coracle render helm`: what `helm template` prints.
+
+mod flags;
+mod output;
+
+use std::{any::Any, path::Path, process::ExitCode, rc::Rc};
+
+use coracle_clock::{Clock, SystemClock};
+use coracle_gotemplate::{Context, Dict, Host, Limits, MissingKey, Set, Str, Value};
+use coracle_helm::{
+    Capabilities, Flavour, KubeVersion, Lookup, NoCluster, Release, Request, Warnings, World, load, on_deep_stack,
+    template, values::options::Options,
+};
+
+pub use flags::Helm;
+
+pub fn run(helm: &Helm) -> ExitCode {
+    match on_deep_stack(|| render(helm)) {
+        Ok(code) => code,
+        Err(message) => {
+            eprintln!("Error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// All of it; the error is what a person reads after `Error: `.
+fn render(helm: &Helm) -> Result<ExitCode, String> {
+    helm.refuse_what_needs_a_cluster()?;
+    let flavour = if helm.helm3 { Flavour::Helm3 } else { Flavour::Helm4 };
+    let mut capabilities = Capabilities::default_of(flavour);
+    if let Some(version) = &helm.kube_version {
+        capabilities.kube_version =
+            KubeVersion::parse(version).map_err(|error| format!("invalid kube version '{version}': {error}"))?;
+    }
+    capabilities.api_versions.extend(helm.api_versions.iter().cloned());
+    let (name, chart) = name_and_chart(helm)?;
+    let path = Path::new(chart);
+    if !path.exists() {
+        return Err(missing_chart(chart));
+    }
+    let values = values(helm, flavour)?;
+    let mut warnings = Warnings::default();
+    let chart = load(path, flavour, &mut warnings).map_err(|error| error.to_string())?;
+    let request = Request {
+        release: Release {
+            name,
+            namespace: helm.namespace.clone().unwrap_or_else(|| "default".to_owned()),
+            is_upgrade: helm.is_upgrade,
+            revision: 1,
+        },
+        values,
+        capabilities,
+        flavour,
+        skip_schema: helm.skip_schema_validation,
+    };
+    let rendered = template(&chart, &request, &mut ThisMachine::default(), &mut warnings);
+    warnings.iter().for_each(|warning| eprintln!("{warning}"));
+    let rendered = rendered.map_err(|error| {
+        let hint = if error.came_from_rendering() { "\n\nUse --debug flag to render out invalid YAML" } else { "" };
+        format!("{error}{hint}")
+    })?;
+    output::write(helm, &rendered, &request)
+}
+
+fn missing_chart(chart: &str) -> String {
+    if chart.starts_with(['/', '.']) {
+        format!("path {chart:?} not found")
+    } else {
+        format!("{chart}: there is no such directory or archive; charts are not fetched from repositories")
+    }
+}
+
+/// The release's name and the chart, as the flags and arguments say.
+fn name_and_chart(helm: &Helm) -> Result<(String, &str), String> {
+    match helm.arguments.as_slice() {
+        [_, _] if helm.generate_name => Err("cannot set --generate-name and also specify a name".to_owned()),
+        [_, _] if helm.name_template.is_some() => Err("cannot set --name-template and also specify a name".to_owned()),
+        [name, chart] => Ok((name.clone(), chart)),
+        [chart] => Ok((named(helm)?, chart)),
+        _ => Err("expected a chart".to_owned()),
+    }
+}
+
+fn named(helm: &Helm) -> Result<String, String> {
+    let Some(text) = &helm.name_template else { return Ok("release-name".to_owned()) };
+    let functions = std::sync::Arc::new(coracle_sprig::functions());
+    let mut set = Set::new("name-template", functions, MissingKey::Default);
+    set.parse("name-template", text).map_err(|error| error.to_string())?;
+    let mut machine = ThisMachine::default();
+    let mut context = Context::running(&mut machine, std::sync::Arc::new(set), Limits::default());
+    let output = context.execute("name-template", &Value::Nil).map_err(|error| error.to_string())?;
+    Ok(String::from_utf8_lossy(&output).into_owned())
+}
+
+fn values(helm: &Helm, flavour: Flavour) -> Result<Rc<Dict>, String> {
+    let mut files = Vec::new();
+    for path in &helm.values {
+        files.push((path.clone(), read(path)?));
+    }
+    let options = Options {
+        files,
+        json: helm.set_json.clone(),
+        set: helm.set.clone(),
+        strings: helm.set_string.clone(),
+        from_files: helm.set_file.clone(),
+        literals: helm.set_literal.clone(),
+    };
+    options.merge(flavour, &mut |path| read(path)).map_err(|error| error.to_string())
+}
+
+/// A file, or standard input for `-`.
+fn read(path: &str) -> Result<String, String> {
+    if path.trim() == "-" {
+        return std::io::read_to_string(std::io::stdin()).map_err(|error| error.to_string());
+    }
+    if path.contains("://") {
+        return Err(format!("{path}: files are not fetched"));
+    }
+    std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => format!("open {path}: no such file or directory"),
+        _ => format!("open {path}: {error}"),
+    })
+}
+
+/// The clock, dice and time zone of this machine; no cluster.
+struct ThisMachine {
+    cluster: NoCluster,
+}
+
+impl Default for ThisMachine {
+    fn default() -> Self {
+        ThisMachine { cluster: NoCluster }
+    }
+}
+
+impl World for ThisMachine {
+    fn now(&mut self) -> (i64, u32) {
+        let now = SystemClock.now();
+        (now.as_second(), now.subsec_nanosecond().unsigned_abs())
+    }
+
+    fn zone(&self) -> Str {
+        jiff::tz::TimeZone::system().iana_name().unwrap_or("UTC").into()
+    }
+
+    fn random(&mut self, buffer: &mut [u8]) {
+        rand::fill(buffer);
+    }
+
+    fn lookup(&mut self) -> &mut dyn Lookup {
+        &mut self.cluster
+    }
+}
+
+impl Host for ThisMachine {
+    fn now(&mut self) -> (i64, u32) {
+        World::now(self)
+    }
+
+    fn zone(&self) -> Str {
+        World::zone(self)
+    }
+
+    fn random(&mut self, buffer: &mut [u8]) {
+        World::random(self, buffer);
+    }
+
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+}

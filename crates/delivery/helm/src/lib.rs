@@ -1,0 +1,111 @@
+//! Helm charts to manifests, as Helm renders them: charts and values in, documents or a located error out.
+//!
+//! [`template`] does what `helm template` does. It reads no cluster and knows no clock: both come in through [`World`].
+//! Behaviour is Helm 4's or Helm 3's, by [`Flavour`].
+
+mod chart;
+mod dependencies;
+mod engine;
+mod glob;
+mod json;
+pub mod load;
+mod manifest;
+mod metadata;
+mod schema;
+mod template;
+pub mod values;
+
+pub use chart::{Chart, File};
+pub use engine::{Capabilities, KubeVersion, Lookup, NoCluster, Release, RenderError, World, on_deep_stack};
+pub use load::{LoadError, load};
+pub use manifest::{Hook, Manifest};
+pub use metadata::{Dependency, Import, Maintainer, Metadata};
+pub use template::{Error, Output, Request, Shown, template};
+
+/// Whose behaviour: they differ in blank lines, in some ordering, in nulls of chart defaults, and in how errors read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Flavour {
+    #[default]
+    Helm4,
+    Helm3,
+}
+
+impl Flavour {
+    /// The version whose behaviour this is.
+    pub const fn version(self) -> &'static str {
+        match self {
+            Flavour::Helm4 => "v4.3.1",
+            Flavour::Helm3 => "v3.22.0",
+        }
+    }
+
+    const fn kube_version(self) -> &'static str {
+        match self {
+            Flavour::Helm4 => "v1.37.0",
+            Flavour::Helm3 => "v1.37.0",
+        }
+    }
+
+    const fn values_type(self) -> &'static str {
+        match self {
+            Flavour::Helm4 => "common.Values",
+            Flavour::Helm3 => "chartutil.Values",
+        }
+    }
+
+    const fn capabilities_type(self) -> &'static str {
+        match self {
+            Flavour::Helm4 => "*common.Capabilities",
+            Flavour::Helm3 => "*chartutil.Capabilities",
+        }
+    }
+
+    const fn kube_version_type(self) -> &'static str {
+        match self {
+            Flavour::Helm4 => "common.KubeVersion",
+            Flavour::Helm3 => "chartutil.KubeVersion",
+        }
+    }
+
+    const fn version_set_type(self) -> &'static str {
+        match self {
+            Flavour::Helm4 => "common.VersionSet",
+            Flavour::Helm3 => "chartutil.VersionSet",
+        }
+    }
+}
+
+/// A text that is not the YAML it should be; the words are those of Go's library.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct YamlError(String);
+
+impl YamlError {
+    fn new(message: impl Into<String>) -> YamlError {
+        YamlError(message.into())
+    }
+}
+
+/// What a person should know although it stops nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Warnings(Vec<String>);
+
+impl Warnings {
+    fn add(&mut self, warning: impl Into<String>) {
+        self.0.push(warning.into());
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+}
+
+/// An error of the file system in Go's words.
+fn io_error_text(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        std::io::ErrorKind::IsADirectory => "is a directory".to_owned(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,89 @@
+//! Charts and flags that mean harm end with an error, in bounded time and memory.
+
+use std::rc::Rc;
+
+use coracle_helm::{
+    Capabilities, File, Flavour, NoCluster, Release, Request, Warnings, load, on_deep_stack, template, values::set,
+};
+use proptest::prelude::*;
+
+use crate::golden::Fixed;
+
+fn file(name: &str, text: &str) -> File {
+    File { name: name.to_owned(), data: text.as_bytes().into() }
+}
+
+fn render(template_text: &str) -> Result<String, String> {
+    on_deep_stack(|| {
+        let files = vec![
+            file("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n"),
+            file("values.yaml", "a: 1\nlist: [1, 2]\n"),
+            file("templates/a.yaml", template_text),
+        ];
+        let mut warnings = Warnings::default();
+        let chart = load::files(files, Flavour::Helm4, &mut warnings).map_err(|error| error.to_string())?;
+        let request = Request {
+            release: Release { name: "r".to_owned(), namespace: "n".to_owned(), is_upgrade: false, revision: 1 },
+            values: Rc::default(),
+            capabilities: Capabilities::default_of(Flavour::Helm4),
+            flavour: Flavour::Helm4,
+            skip_schema: false,
+        };
+        let output = template(&chart, &request, &mut Fixed(NoCluster), &mut warnings);
+        output.map(|output| output.text(Default::default())).map_err(|error| error.to_string())
+    })
+}
+
+#[test]
+fn recursion_through_many_names_ends() {
+    let mut text = String::new();
+    for index in 0..20 {
+        let next = (index + 1) % 20;
+        text.push_str(&format!("{{{{ define \"n{index}\" }}}}{{{{ include \"n{next}\" . }}}}{{{{ end }}}}"));
+    }
+    text.push_str("{{ include \"n0\" . }}");
+    let error = render(&text).expect_err("endless");
+    assert!(error.contains("nested reference name") || error.contains("maximum template depth"), "{}", &error[..200]);
+}
+
+#[test]
+fn recursion_through_texts_ends() {
+    let error = render("{{ define \"t\" }}{{ tpl \"{{ include \\\"t\\\" . }}\" . }}{{ end }}{{ include \"t\" . }}")
+        .expect_err("endless");
+    assert!(error.contains("nested reference name") || error.contains("maximum template depth"));
+}
+
+#[test]
+fn a_chart_within_itself_ends() {
+    let mut name = String::new();
+    let mut files = vec![file("Chart.yaml", "apiVersion: v2\nname: c\nversion: 1.0.0\n")];
+    for _ in 0..100 {
+        name.push_str("charts/c/");
+        files.push(file(&format!("{name}Chart.yaml"), "apiVersion: v2\nname: c\nversion: 1.0.0\n"));
+    }
+    assert!(load::files(files, Flavour::Helm4, &mut Warnings::default()).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn any_set_flag_is_read_or_refused(text in "[a-c.,=\\[\\]{}0-9\\\\ -]{0,40}") {
+        let values = Rc::default();
+        let _ = set::typed(&text, &values);
+        let _ = set::strings(&text, &values);
+        let _ = set::json(&text, &values);
+        let _ = set::literal(&text, &values);
+    }
+
+    #[test]
+    fn any_template_is_rendered_or_refused(
+        words in prop::collection::vec(prop::sample::select(vec![
+            "{{", "}}", "{{-", "-}}", "if", "else", "end", "range", "with", "define", "\"x\"", "include", "tpl",
+            ".Values", ".Values.a", ".Values.list", ".Files", ".", "$", "|", "toYaml", "fromYaml", "dict", "list",
+            "merge", "set", "1", "until", "repeat", "\n", "---", "a: b", "- x", "kind: K", ":", " ",
+        ]), 0..40),
+    ) {
+        let _ = render(&words.join(" "));
+    }
+}

@@ -1,0 +1,4 @@
+//! Charts against what the real tools made of them.
+
+mod golden;
+mod hostile;

@@ -1,0 +1,76 @@
+//! YAML, JSON and TOML, to text and back; and looking a host up, which a render may not.
+
+pub mod json;
+mod toml;
+pub mod yaml;
+
+use coracle_gotemplate::{Dict, Function, FunctionError, Type, Value};
+
+use crate::args::{Result, fail, text};
+
+const ANY: &[Type] = &[Type::Any];
+const S: &[Type] = &[Type::String];
+
+pub(crate) const TABLE: &[Function] = &[
+    Function::new("toYaml", ANY, |_, a| Ok(yaml::write(&a[0]).into())),
+    Function::new("mustToYaml", ANY, |_, a| Ok(yaml::write_checked(&a[0])?.into())),
+    Function::new("toYamlPretty", ANY, |_, a| Ok(yaml::write_pretty(&a[0]).into())),
+    Function::new("fromYaml", S, |_, a| Ok(map_or_error(yaml::read(&text(&a[0])), yaml::UNMARSHALING))),
+    Function::new("fromYamlArray", S, |_, a| Ok(list_or_error(yaml::read(&text(&a[0])), yaml::UNMARSHALING))),
+    Function::new("toJson", ANY, |_, a| Ok(json::write(&a[0], json::Html::Escaped).unwrap_or_default().into())),
+    Function::new("mustToJson", ANY, |_, a| Ok(json::write(&a[0], json::Html::Escaped)?.into())),
+    Function::new("toRawJson", ANY, |_, a| Ok(json::write(&a[0], json::Html::Plain)?.into())),
+    Function::new("mustToRawJson", ANY, |_, a| Ok(json::write(&a[0], json::Html::Plain)?.into())),
+    Function::new("toPrettyJson", ANY, |_, a| Ok(json::write_pretty(&a[0]).unwrap_or_default().into())),
+    Function::new("mustToPrettyJson", ANY, |_, a| Ok(json::write_pretty(&a[0])?.into())),
+    Function::new("fromJson", S, |_, a| Ok(map_or_error(json::read(&text(&a[0])), ""))),
+    Function::new("fromJsonArray", S, |_, a| Ok(list_or_error(json::read(&text(&a[0])), ""))),
+    Function::new("mustFromJson", S, |_, a| json::read(&text(&a[0])).map_err(FunctionError::from)),
+    Function::new("toToml", ANY, |_, a| Ok(toml::write(&a[0]).unwrap_or_else(|error| error).into())),
+    Function::new("mustToToml", ANY, |_, a| Ok(toml::write(&a[0])?.into())),
+    Function::new("fromToml", S, |_, a| Ok(toml::read(&text(&a[0])).unwrap_or_else(error_map))),
+    Function::new("getHostByName", S, |_, a| host(&text(&a[0]))),
+];
+
+fn error_map(error: String) -> Value {
+    Value::dict([("Error", Value::from(error))])
+}
+
+/// What was read if it is a map; else a map with the error, as Helm's functions for templates give it.
+fn map_or_error(read: std::result::Result<Value, String>, before: &str) -> Value {
+    match read {
+        Ok(Value::Nil) => Value::Dict(Dict::default().into()),
+        Ok(value @ Value::Dict(_)) => value,
+        Ok(other) => error_map(format!("{before}{}", mismatch(&other, "map[string]interface {}"))),
+        Err(error) => error_map(error),
+    }
+}
+
+fn list_or_error(read: std::result::Result<Value, String>, before: &str) -> Value {
+    match read {
+        Ok(Value::Nil) => Value::list(Vec::new()),
+        Ok(value @ Value::List(_)) => value,
+        Ok(other) => Value::list(vec![format!("{before}{}", mismatch(&other, "[]interface {}")).into()]),
+        Err(error) => Value::list(vec![error.into()]),
+    }
+}
+
+fn mismatch(value: &Value, wanted: &str) -> String {
+    let found = match value {
+        Value::Bool(_) => "bool",
+        Value::Float(_) => "number",
+        Value::List(_) => "array",
+        Value::Dict(_) => "object",
+        _ => "string",
+    };
+    format!("json: cannot unmarshal {found} into Go value of type {wanted}")
+}
+
+/// An address stands for itself. Names are not looked up: a render that depends on the network could not be repeated.
+/// Go's error for a name without addresses is what templates see.
+fn host(name: &str) -> Result {
+    match name.parse::<std::net::IpAddr>() {
+        Ok(_) => Ok(name.into()),
+        Err(_) => fail("invalid argument to Intn"),
+    }
+}

@@ -1,0 +1,9 @@
+//! Expressions in, values, errors and costs out.
+
+#![allow(clippy::unwrap_used)]
+
+mod conformance;
+mod cost;
+mod language;
+mod rules;
+mod textproto;

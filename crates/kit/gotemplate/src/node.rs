@@ -1,0 +1,194 @@
+//! The parsed template. Nodes print as Go prints them, since error messages quote them.
+
+use std::fmt;
+
+use crate::{
+    builtin::Builtin,
+    function::Function,
+    quote::quote,
+    value::{Str, Value},
+};
+
+/// One template of a set: a file, or what a `define` in it defines.
+pub(crate) struct Template {
+    pub name: Str,
+    /// The file it stands in.
+    pub parse_name: Str,
+    /// The whole text of that file, to which positions refer.
+    pub text: Str,
+    pub body: Vec<Node>,
+}
+
+impl Template {
+    /// Whether there is nothing but space in it.
+    pub fn is_empty(&self) -> bool {
+        self.body.iter().all(|node| matches!(node, Node::Text(text) if text.trim().is_empty()))
+    }
+
+    /// `file:line:column` of a position.
+    pub fn location(&self, position: u32) -> String {
+        let before = &self.text.as_bytes()[..(position as usize).min(self.text.len())];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let column = before.iter().rev().take_while(|byte| **byte != b'\n').count();
+        format!("{}:{line}:{column}", self.parse_name)
+    }
+}
+
+pub(crate) enum Node {
+    Text(Str),
+    Action(Pipe),
+    If(Branch),
+    With(Branch),
+    Range(Branch),
+    Template(Invocation),
+    Break,
+    Continue,
+}
+
+pub(crate) struct Branch {
+    pub pipe: Pipe,
+    pub body: Vec<Node>,
+    pub otherwise: Option<Vec<Node>>,
+}
+
+pub(crate) struct Invocation {
+    pub position: u32,
+    pub name: Str,
+    pub pipe: Option<Pipe>,
+}
+
+pub(crate) struct Pipe {
+    pub position: u32,
+    pub assigns: bool,
+    pub variables: Vec<Str>,
+    pub commands: Vec<Command>,
+}
+
+pub(crate) struct Command {
+    pub position: u32,
+    /// Never empty.
+    pub operands: Vec<Operand>,
+}
+
+pub(crate) struct Operand {
+    pub position: u32,
+    pub kind: OperandKind,
+}
+
+pub(crate) enum OperandKind {
+    Dot,
+    Nil,
+    Bool(bool),
+    Number(Number),
+    String { quoted: Str, value: Constant },
+    Field(Box<[Str]>),
+    Variable { name: Str, fields: Box<[Str]> },
+    Function { name: Str, callee: Callee },
+    Pipe(Box<Pipe>),
+    Chain { start: Box<Operand>, fields: Box<[Str]> },
+}
+
+/// A string constant; it is kept apart from [`Value`], which cannot cross threads.
+pub(crate) enum Constant {
+    Text(Str),
+    Bytes(std::sync::Arc<[u8]>),
+}
+
+impl Constant {
+    pub fn to_value(&self) -> Value {
+        match self {
+            Constant::Text(text) => Value::String(text.clone()),
+            Constant::Bytes(bytes) => Value::Binary(bytes.clone()),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Callee {
+    Builtin(Builtin),
+    Table(Function),
+}
+
+/// A numeric constant under every type that can hold it.
+pub(crate) struct Number {
+    pub text: Str,
+    pub int: Option<i64>,
+    pub uint: Option<u64>,
+    pub float: Option<f64>,
+}
+
+impl Pipe {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, variable) in self.variables.iter().enumerate() {
+            write!(f, "{}{variable}", if index > 0 { ", " } else { "" })?;
+        }
+        if !self.variables.is_empty() {
+            f.write_str(if self.assigns { " = " } else { " := " })?;
+        }
+        for (index, command) in self.commands.iter().enumerate() {
+            write!(f, "{}{command}", if index > 0 { " | " } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Pipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f)
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, operand) in self.operands.iter().enumerate() {
+            if index > 0 {
+                f.write_str(" ")?;
+            }
+            match &operand.kind {
+                OperandKind::Pipe(pipe) => write!(f, "({pipe})")?,
+                _ => write!(f, "{operand}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Operand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            OperandKind::Dot => f.write_str("."),
+            OperandKind::Nil => f.write_str("nil"),
+            OperandKind::Bool(value) => write!(f, "{value}"),
+            OperandKind::Number(number) => f.write_str(&number.text),
+            OperandKind::String { quoted, .. } => f.write_str(quoted),
+            OperandKind::Field(fields) => write_fields(f, fields),
+            OperandKind::Variable { name, fields } => {
+                f.write_str(name)?;
+                write_fields(f, fields)
+            }
+            OperandKind::Function { name, .. } => f.write_str(name),
+            OperandKind::Pipe(pipe) => write!(f, "{pipe}"),
+            OperandKind::Chain { start, fields } => {
+                match &start.kind {
+                    OperandKind::Pipe(pipe) => write!(f, "({pipe})")?,
+                    _ => write!(f, "{start}")?,
+                }
+                write_fields(f, fields)
+            }
+        }
+    }
+}
+
+fn write_fields(f: &mut fmt::Formatter<'_>, fields: &[Str]) -> fmt::Result {
+    fields.iter().try_for_each(|field| write!(f, ".{field}"))
+}
+
+impl fmt::Display for Invocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{{{template {}", quote(self.name.as_bytes()))?;
+        if let Some(pipe) = &self.pipe {
+            write!(f, " {pipe}")?;
+        }
+        f.write_str("}}")
+    }
+}

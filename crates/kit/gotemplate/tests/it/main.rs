@@ -1,0 +1,4 @@
+//! Templates against what Go made of them: `golden.jsonl` was recorded from `text/template`.
+
+mod golden;
+mod hostile;

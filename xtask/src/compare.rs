@@ -1,0 +1,28 @@
+//! Renders of real public trees by the real tools and by ours, side by side. Each difference is explained; the summary is
+//! a page of the docs. What the real tools said is kept below `target/compare`, so that only ours is run anew.
+
+pub mod case;
+pub mod documents;
+mod helm;
+mod kustomize;
+pub mod peer;
+mod process;
+pub mod report;
+
+use clap::Subcommand;
+
+/// Which renderer to compare.
+#[derive(Subcommand)]
+pub enum Compare {
+    /// Every chart below a directory, with its defaults and each ci/*values.yaml (the real ones are named by HELM and HELM3)
+    Helm(helm::Arguments),
+    /// Every kustomization below a directory (the real one is named by KUSTOMIZE)
+    Kustomize(kustomize::Kustomize),
+}
+
+pub fn run(compare: &Compare) -> anyhow::Result<()> {
+    match compare {
+        Compare::Helm(arguments) => helm::run(arguments),
+        Compare::Kustomize(kustomize) => kustomize::run(kustomize),
+    }
+}
