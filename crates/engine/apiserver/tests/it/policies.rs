@@ -88,12 +88,19 @@ async fn parameters_come_from_the_bindings() {
     post(&client, CONFIGS, limit).await.unwrap();
     define(
         &client,
-        policy("sizes", json!({
+        policy(
+            "sizes",
+            json!({
             "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
-            "validations": [{"expression": "!has(object.data) || size(object.data) <= int(params.data.most)"}]})),
-        binding("sizes-here", "sizes", json!({
+            "validations": [{"expression": "!has(object.data) || size(object.data) <= int(params.data.most)"}]}),
+        ),
+        binding(
+            "sizes-here",
+            "sizes",
+            json!({
             "paramRef": {"name": "limits", "namespace": "default", "parameterNotFoundAction": "Deny"},
-            "validationActions": ["Deny"]})),
+            "validationActions": ["Deny"]}),
+        ),
     )
     .await;
     post(&client, CONFIGS, config("a", json!({"x": "1"}))).await.unwrap();
@@ -101,10 +108,16 @@ async fn parameters_come_from_the_bindings() {
     let gone = json!({"data": null});
     send(&client, "PATCH", &format!("{CONFIGS}/limits"), &gone).await.unwrap();
     refused(post(&client, CONFIGS, config("c", json!({"x": "1"}))).await, expect![[""]]);
-    send(&client, "DELETE", &format!("{GROUP}/v1/validatingadmissionpolicybindings/sizes-here"), &json!({})).await.unwrap();
+    send(&client, "DELETE", &format!("{GROUP}/v1/validatingadmissionpolicybindings/sizes-here"), &json!({}))
+        .await
+        .unwrap();
     send(&client, "DELETE", &format!("{CONFIGS}/limits"), &json!({})).await.unwrap();
-    let body = binding("sizes-gone", "sizes", json!({
-        "paramRef": {"name": "limits", "namespace": "default", "parameterNotFoundAction": "Deny"}, "validationActions": ["Deny"]}));
+    let body = binding(
+        "sizes-gone",
+        "sizes",
+        json!({
+        "paramRef": {"name": "limits", "namespace": "default", "parameterNotFoundAction": "Deny"}, "validationActions": ["Deny"]}),
+    );
     post(&client, &format!("{GROUP}/v1/validatingadmissionpolicybindings"), body).await.unwrap();
     refused(post(&client, CONFIGS, config("c", json!({"x": "1"}))).await, expect![[""]]);
 }
@@ -112,9 +125,12 @@ async fn parameters_come_from_the_bindings() {
 #[tokio::test]
 async fn what_is_wrong_with_a_policy_is_said_when_it_is_written() {
     let client = client(&server().await);
-    let wrong = policy("wrong", json!({
+    let wrong = policy(
+        "wrong",
+        json!({
         "variables": [{"name": "a-b", "expression": "1"}],
-        "validations": [{"expression": "object.x +"}, {"expression": "1"}, {"expression": "params.x == 1"}, {"expression": "nope(1)", "reason": "Odd"}]}));
+        "validations": [{"expression": "object.x +"}, {"expression": "1"}, {"expression": "params.x == 1"}, {"expression": "nope(1)", "reason": "Odd"}]}),
+    );
     refused(post(&client, &format!("{GROUP}/v1/validatingadmissionpolicies"), wrong).await, expect![[""]]);
 }
 
@@ -142,16 +158,16 @@ async fn a_mutating_policy_applies_and_patches() {
     let client = client(&server().await);
     for version in ["v1beta1", "v1alpha1"] {
         let body = json!({"apiVersion": format!("admissionregistration.k8s.io/{version}"), "kind": "MutatingAdmissionPolicy",
-            "metadata": {"name": format!("sidecars-{version}")}, "spec": {
-                "reinvocationPolicy": "Never",
-                "matchConstraints": {"resourceRules": [
-                    {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}]},
-                "mutations": [
-                    {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression":
-                        "Object{metadata: Object.metadata{labels: {'by-version': request.namespace}}}"}},
-                    {"patchType": "JSONPatch", "jsonPatch": {"expression":
-                        "[JSONPatch{op: 'test', path: '/metadata/labels/by-version', value: 'default'}, JSONPatch{op: 'add', path: '/data/' + jsonpatch.escapeKey('a/b'), value: object.metadata.labels['by-version']}]"}},
-                ]}});
+        "metadata": {"name": format!("sidecars-{version}")}, "spec": {
+            "reinvocationPolicy": "Never",
+            "matchConstraints": {"resourceRules": [
+                {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}]},
+            "mutations": [
+                {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression":
+                    "Object{metadata: Object.metadata{labels: {'by-version': request.namespace}}}"}},
+                {"patchType": "JSONPatch", "jsonPatch": {"expression":
+                    "[JSONPatch{op: 'test', path: '/metadata/labels/by-version', value: 'default'}, JSONPatch{op: 'add', path: '/data/' + jsonpatch.escapeKey('a/b'), value: object.metadata.labels['by-version']}]"}},
+            ]}});
         post(&client, &format!("{GROUP}/{version}/mutatingadmissionpolicies"), body).await.unwrap();
         let body = json!({"apiVersion": format!("admissionregistration.k8s.io/{version}"), "kind": "MutatingAdmissionPolicyBinding",
             "metadata": {"name": format!("sidecars-{version}")}, "spec": {"policyName": format!("sidecars-{version}")}});
@@ -165,7 +181,8 @@ async fn a_mutating_policy_applies_and_patches() {
 #[tokio::test]
 async fn custom_resources_keep_their_rules() {
     let client = client(&server().await);
-    let definition = |rules: Value| json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+    let definition = |rules: Value| {
+        json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": "boats.sea.example.org"}, "spec": {
             "group": "sea.example.org", "scope": "Namespaced", "names": {"plural": "boats", "kind": "Boat"},
             "versions": [{"name": "v1", "served": true, "storage": true, "subresources": {"status": {}}, "schema": {"openAPIV3Schema": {
@@ -174,7 +191,8 @@ async fn custom_resources_keep_their_rules() {
                         "x-kubernetes-validations": rules},
                     "status": {"type": "object", "properties": {"afloat": {"type": "boolean"}},
                         "x-kubernetes-validations": [{"rule": "!has(oldSelf.afloat) || !oldSelf.afloat || self.afloat", "message": "boats do not sink"}]},
-                }}}}]}});
+                }}}}]}})
+    };
     let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
     refused(post(&client, definitions, definition(json!([{"rule": "self.sise > 1"}]))).await, expect![[""]]);
     let rules = json!([{"rule": "self.size > 1"}, {"rule": "self.name == oldSelf.name", "message": "names stay", "fieldPath": ".name"}]);
