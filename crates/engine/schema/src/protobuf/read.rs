@@ -119,7 +119,9 @@ fn map_entry(name: &str, of: Option<Type<'_>>, wire: Wire<'_>, depth: usize) -> 
             _ => {}
         }
     }
+    let is_moment = of.is_some_and(|of| matches!(of.format(), Format::DateTime | Format::MicroTime));
     let absent = || match of.map(Type::shape) {
+        _ if is_moment => Value::Null,
         Some(Shape::String | Shape::Quantity) | None => json!(""),
         Some(Shape::List) => json!([]),
         Some(Shape::Integer | Shape::Number) => json!(0),
