@@ -61,9 +61,7 @@ impl Expander<'_> {
                     names.push(name.clone());
                 }
                 _ => {
-                    let text =
-                        if count == 1 { "argument must be a simple name" } else { "argument must be a simple name" };
-                    self.tree.report(offset, text);
+                    self.tree.report(offset, "argument must be a simple name");
                     names.push("_".to_owned());
                 }
             }
