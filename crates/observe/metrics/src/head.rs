@@ -31,6 +31,9 @@ const LOOSE_MAX: usize = 64;
 /// Floats that do not compress make a chunk full before it has all its samples.
 const OPEN_BYTES_MAX: usize = 2048;
 
+/// A NaN that nobody sends, for a sample of which only the time is known: whatever comes again is taken for the same.
+const UNKNOWN_BITS: u64 = u64::MAX;
+
 /// A chunk that grows.
 #[derive(Debug, Default)]
 enum Open {
@@ -98,7 +101,7 @@ struct MemSeries {
     hash: u64,
     /// The newest sample in order; `i64::MIN` when there is none.
     newest_ms: i64,
-    /// What tells whether a sample that comes again is the same.
+    /// What tells whether a sample that comes again is the same; [`UNKNOWN_BITS`] where that was not kept.
     newest_bits: u64,
     open: Open,
     spilled: Vec<ChunkRef>,
@@ -282,8 +285,8 @@ impl Head {
     pub(crate) fn restore_chunk(&mut self, slot: u32, chunk: ChunkRef) {
         let series = &mut self.series[slot as usize];
         series.spilled.push(chunk);
-        if !chunk.out_of_order {
-            series.newest_ms = series.newest_ms.max(chunk.last_ms);
+        if !chunk.out_of_order && chunk.last_ms > series.newest_ms {
+            (series.newest_ms, series.newest_bits) = (chunk.last_ms, UNKNOWN_BITS);
         }
         self.newest_ms = self.newest_ms.max(chunk.last_ms);
         self.oldest_ms = self.oldest_ms.min(chunk.first_ms);
@@ -294,6 +297,9 @@ impl Head {
         let series = &mut self.series[slot as usize];
         let covers = |chunk: &ChunkRef| !chunk.out_of_order && (chunk.first_ms..=chunk.last_ms).contains(&time_ms);
         if !out_of_order && (time_ms == series.newest_ms || series.spilled.iter().rev().any(covers)) {
+            if time_ms == series.newest_ms {
+                series.newest_bits = append::bits_of(value);
+            }
             return;
         }
         let out_of_order = out_of_order || time_ms < series.newest_ms;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Head, LOOSE_MAX, OPEN_BYTES_MAX, Open, push};
+use super::{Head, LOOSE_MAX, OPEN_BYTES_MAX, Open, UNKNOWN_BITS, push};
 use crate::sample::{Appended, Batch, BatchSeries, Value};
 use crate::symbols::TEXT_BYTES_MAX;
 
@@ -154,7 +154,8 @@ impl Head {
         let before = (series.newest_ms, series.newest_bits);
         let bits = bits_of(&value);
         if time_ms == series.newest_ms {
-            return if bits == series.newest_bits { Ok(()) } else { Err(Refusal::Duplicate) };
+            let same = bits == series.newest_bits || series.newest_bits == UNKNOWN_BITS;
+            return if same { Ok(()) } else { Err(Refusal::Duplicate) };
         }
         if time_ms > series.newest_ms && time_ms >= oldest_allowed_ms {
             (series.newest_ms, series.newest_bits) = (time_ms, bits);

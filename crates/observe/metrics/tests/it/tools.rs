@@ -129,6 +129,6 @@ async fn promtool_works_unmodified() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("pushed.prom");
     fs::write(&file, "# TYPE pushed gauge\npushed{a=\"b\"} 7\n").unwrap();
-    promtool(&["push", "metrics", &format!("{url}/api/v1/write"), file.to_str().unwrap()]).await.unwrap();
+    promtool(&["push", "metrics", &url, file.to_str().unwrap()]).await.unwrap();
     assert!(store.label_values("__name__", &[], i64::MIN, i64::MAX).unwrap().contains("pushed"));
 }
