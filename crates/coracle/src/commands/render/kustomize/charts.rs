@@ -28,13 +28,13 @@ impl Charts for InProcess {
             return Err(format!("there is no chart at {path}, and charts are not fetched from repositories"));
         }
         let mut warnings = Warnings::default();
-        let chart = load(Path::new(&path), &mut warnings).map_err(|error| error.to_string())?;
+        let flavour = Flavour::default();
+        let chart = load(Path::new(&path), flavour, &mut warnings).map_err(|error| error.to_string())?;
         let name = if request.release_name.is_empty() { UNNAMED } else { &request.release_name };
         let namespace = if request.namespace.is_empty() { "default" } else { &request.namespace };
-        let flavour = Flavour::default();
         let wanted = Request {
             release: Release { name: name.to_owned(), namespace: namespace.to_owned(), is_upgrade: false, revision: 1 },
-            values: values(request)?,
+            values: values(request, flavour)?,
             capabilities: self.capabilities(request, flavour)?,
             flavour,
             skip_schema: false,
@@ -63,7 +63,7 @@ impl InProcess {
 
 type Values = std::rc::Rc<coracle_gotemplate::Dict>;
 
-fn values(request: &ChartRequest) -> Result<Values, String> {
+fn values(request: &ChartRequest, flavour: Flavour) -> Result<Values, String> {
     let mut files = Vec::new();
     if let Some(values) = &request.values {
         files.push(("values.yaml".to_owned(), coracle_yaml::emit(&values.to_json())));
@@ -72,5 +72,5 @@ fn values(request: &ChartRequest) -> Result<Values, String> {
         files.push((path.clone(), String::from_utf8_lossy(content).into_owned()));
     }
     let options = options::Options { files, ..options::Options::default() };
-    options.merge(&mut |path| Err(format!("{path}: not read here"))).map_err(|error| error.to_string())
+    options.merge(flavour, &mut |path| Err(format!("{path}: not read here"))).map_err(|error| error.to_string())
 }
