@@ -25,7 +25,12 @@ pub fn start(server: &Server) {
         loop {
             let seen = server.store.revision();
             let unfinished = check_all(&server).await;
-            let Ok(mut watcher) = server.store.watch(PREFIX, seen) else { continue };
+            let Ok(mut watcher) = server.store.watch(PREFIX, seen) else {
+                tokio::select! {
+                    () = server.shutdown.cancelled() => return,
+                    () = tokio::time::sleep(RETRY) => continue,
+                }
+            };
             tokio::select! {
                 () = server.shutdown.cancelled() => return,
                 _ = watcher.next() => {}
