@@ -26,10 +26,11 @@ pub fn start(server: &Server) {
             let seen = server.store.revision();
             let unfinished = check_all(&server).await;
             let Ok(mut watcher) = server.store.watch(PREFIX, seen) else {
-                tokio::select! {
-                    () = server.shutdown.cancelled() => return,
-                    () = tokio::time::sleep(RETRY) => continue,
+                if server.shutdown.is_cancelled() {
+                    return;
                 }
+                tokio::time::sleep(RETRY).await;
+                continue;
             };
             tokio::select! {
                 () = server.shutdown.cancelled() => return,
