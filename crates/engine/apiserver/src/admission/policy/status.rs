@@ -25,7 +25,13 @@ pub fn start(server: &Server) {
         loop {
             let seen = server.store.revision();
             let unfinished = check_all(&server).await;
-            let Ok(mut watcher) = server.store.watch(PREFIX, seen) else { continue };
+            let Ok(mut watcher) = server.store.watch(PREFIX, seen) else {
+                if server.shutdown.is_cancelled() {
+                    return;
+                }
+                tokio::time::sleep(RETRY).await;
+                continue;
+            };
             tokio::select! {
                 () = server.shutdown.cancelled() => return,
                 _ = watcher.next() => {}
