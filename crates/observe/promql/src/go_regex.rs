@@ -110,10 +110,8 @@ fn check(source: &str) -> Result<(), Error> {
             '|' => repeatable = false,
             '*' | '+' | '?' => {
                 match before {
-                    None if at == 0 || !source[..at].ends_with("(?") => {
-                        if !(c == '?' && source[..at].ends_with('(')) {
-                            return Err(Error(format!("missing argument to repetition operator: `{c}`")));
-                        }
+                    None if !is_group_flag(&source[..at], c) => {
+                        return Err(Error(format!("missing argument to repetition operator: `{c}`")));
                     }
                     Some('*' | '+') | Some('?') if c != '?' => {
                         let earlier = before.expect("matched as something");
@@ -135,6 +133,11 @@ fn check(source: &str) -> Result<(), Error> {
         return Err(Error(format!("missing closing ): `{source}`")));
     }
     Ok(())
+}
+
+/// Whether a sign belongs to the beginning of a group, as in `(?i`.
+fn is_group_flag(before: &str, sign: char) -> bool {
+    before.ends_with("(?") || (sign == '?' && before.ends_with('('))
 }
 
 /// Bytes from a `[` to behind its `]`.

@@ -126,7 +126,7 @@ impl Job<'_> {
             } else {
                 self.group(input, &members, &mut result);
             }
-            if result.len() > 0 {
+            if !result.is_empty() {
                 all.push(result);
             }
         }
@@ -173,14 +173,10 @@ impl Job<'_> {
             (Aggregator::Count, Gathered::Count(count)) => *count += 1.0,
             (Aggregator::Count | Aggregator::Group, Gathered::Nothing) => *gathered = Gathered::Count(1.0),
             (Aggregator::Max, Gathered::Float(most)) => {
-                if *most < value || most.is_nan() {
-                    *most = value;
-                }
+                *most = if *most < value || most.is_nan() { value } else { *most };
             }
             (Aggregator::Min, Gathered::Float(least)) => {
-                if *least > value || least.is_nan() {
-                    *least = value;
-                }
+                *least = if *least > value || least.is_nan() { value } else { *least };
             }
             (Aggregator::Max | Aggregator::Min, _) => *gathered = Gathered::Float(value),
             (Aggregator::Stddev | Aggregator::Stdvar, Gathered::Variance { count, mean, squares }) => {

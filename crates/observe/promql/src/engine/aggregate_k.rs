@@ -75,7 +75,7 @@ pub(super) fn eval(
         // The order of the values is the answer's order.
         return Ok(order.into_iter().map(|at| std::mem::take(&mut picked[at])).collect());
     }
-    picked.retain(|series| series.len() > 0);
+    picked.retain(|series| !series.is_empty());
     Ok(picked)
 }
 

@@ -145,7 +145,7 @@ fn histogram_increase(window: &Window<'_>, is_counter: bool) -> Option<FloatHist
         Ok(_) => {}
     }
     if is_counter {
-        for at in 1..histograms.len() {
+        for (at, current) in histograms.iter().enumerate().skip(1) {
             if is_reset(at, previous) {
                 match result.add(previous) {
                     Err(_) => {
@@ -158,7 +158,7 @@ fn histogram_increase(window: &Window<'_>, is_counter: bool) -> Option<FloatHist
                     Ok(_) => {}
                 }
             }
-            previous = &histograms[at];
+            previous = current;
         }
     } else if !is_gauge(first) || !is_gauge(last) {
         around.annotate(Annotation::NativeHistogramNotGauge { metric: metric() });

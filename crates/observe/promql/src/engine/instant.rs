@@ -219,7 +219,7 @@ impl Job<'_> {
                 series.push_float(step, 1.0);
             }
         }
-        if series.len() == 0 { Vec::new() } else { vec![series] }
+        if series.is_empty() { Vec::new() } else { vec![series] }
     }
 
     /// The value of the only float, or NaN.

@@ -217,7 +217,7 @@ impl Job<'_> {
         };
         let held = self.steps(&around, columns, &mut series)?;
         self.context.release(held);
-        if series.len() == 0 {
+        if series.is_empty() {
             return Ok(None);
         }
         self.context.hold(series.sample_count())?;
@@ -303,7 +303,7 @@ impl Job<'_> {
                 series.push_float(step, 1.0);
             }
         }
-        if series.len() == 0 { Vec::new() } else { vec![series] }
+        if series.is_empty() { Vec::new() } else { vec![series] }
     }
 }
 

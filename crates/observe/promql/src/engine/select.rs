@@ -122,7 +122,7 @@ pub(super) fn instant(
             }
             look_back(&columns, frame, shift, lookback_ms, &mut series);
         }
-        if series.len() > 0 {
+        if !series.is_empty() {
             context.hold(series.sample_count())?;
             all.push(series);
         }
@@ -217,7 +217,7 @@ pub(super) fn times_of_samples(
             };
             series.push_float(step, if in_seconds { time_ms as f64 / 1000.0 } else { time_ms as f64 });
         }
-        if series.len() > 0 {
+        if !series.is_empty() {
             context.hold(series.sample_count())?;
             all.push(series);
         }

@@ -119,7 +119,7 @@ impl Series {
     }
 
     fn make_room(&mut self, step: usize) {
-        if self.len() == 0 {
+        if self.floats.is_empty() && self.histograms.is_empty() {
             self.first = step;
             return;
         }
