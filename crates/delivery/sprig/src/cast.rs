@@ -68,7 +68,8 @@ pub(crate) fn parse_int(text: &str) -> Option<i64> {
         _ => (10, digits),
     };
     let plain = if body.contains('_') {
-        let placed_well = radix != 10 && !body.ends_with('_') && !body.contains("__");
+        let begins_well = radix != 10 || !body.starts_with('_');
+        let placed_well = begins_well && !body.ends_with('_') && !body.contains("__");
         placed_well.then(|| body.replace('_', ""))?
     } else {
         body.to_owned()

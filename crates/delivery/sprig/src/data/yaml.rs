@@ -23,6 +23,9 @@ pub fn write(value: &Value) -> String {
 /// The same; the error is Go's for what JSON cannot hold.
 pub(super) fn write_checked(value: &Value) -> Result<String, String> {
     json::check(value).map_err(|error| format!("error marshaling into JSON: {error}"))?;
+    if !is_readable(value) {
+        return Err("yaml: control characters are not allowed".to_owned());
+    }
     Ok(without_break(coracle_yaml::write(&AsJson, value, Layout::Compact)))
 }
 
@@ -36,6 +39,18 @@ fn without_break(mut text: String) -> String {
         text.pop();
     }
     text
+}
+
+/// Whether Go's library would read the JSON of a value: control characters that JSON leaves as they are it refuses.
+fn is_readable(value: &Value) -> bool {
+    let is_control = |char| matches!(char, '\u{7F}'..='\u{84}' | '\u{86}'..='\u{9F}' | '\u{FFFE}' | '\u{FFFF}');
+    let is_clean = |text: &str| text.is_ascii() && !text.contains('\u{7F}') || !text.contains(is_control);
+    match value {
+        Value::String(text) => is_clean(text),
+        Value::List(list) => list.iter().all(is_readable),
+        Value::Dict(dict) => dict.entries().iter().all(|(key, value)| is_clean(key) && is_readable(value)),
+        _ => true,
+    }
 }
 
 struct Values;
