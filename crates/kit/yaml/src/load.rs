@@ -323,9 +323,9 @@ mod tests {
 
     #[test]
     fn merges_stand_where_they_are_written() {
-        let text = "x: &x {a: 1, b: 2}\ny:\n  a: 0\n  <<: *x\n  b: 3\n";
+        let text = "base: &base {a: 1, b: 2}\nmerged:\n  a: 0\n  <<: *base\n  b: 3\n";
         let read = load(text, &mut Json).unwrap().unwrap();
-        assert_eq!(read["y"], json!({"a": 1.0, "b": 3.0}));
+        assert_eq!(read["merged"], json!({"a": 1.0, "b": 3.0}));
     }
 
     #[test]
