@@ -15,6 +15,10 @@ pub fn run() -> anyhow::Result<()> {
         Some(path) => println!("kubectl for the suites that drive it: {}", path.display()),
         None => println!("left out: no kubectl here and none could be installed; the suites that drive it will say so"),
     }
+    match prometheus_scripts() {
+        true => println!("Prometheus' own scripts for the suites that run them are in Go's module cache"),
+        false => println!("left out: no Go here to get Prometheus' scripts with; the suites that run them will say so"),
+    }
     cargo("format", &["fmt", "--all", "--check"], None)?;
     cargo("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"], None)?;
     cargo("tests", &["test", "--workspace", "--no-fail-fast"], kubectl.as_deref())
@@ -56,4 +60,20 @@ fn kubectl() -> Option<PathBuf> {
             .is_ok_and(|status| status.success());
     let found = venv.join("bin/kubectl");
     (installed && answers(&found)).then_some(found)
+}
+
+/// The module whose test scripts are run; they are read where Go keeps them.
+const PROMETHEUS: &str = "github.com/prometheus/prometheus@v0.313.5";
+
+/// Whether Go could put Prometheus' scripts into its module cache.
+fn prometheus_scripts() -> bool {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/prometheus-scripts");
+    let module = std::fs::create_dir_all(&directory)
+        .and_then(|()| std::fs::write(directory.join("go.mod"), "module scripts\n\ngo 1.24\n"));
+    module.is_ok()
+        && Command::new("go")
+            .args(["mod", "download", PROMETHEUS])
+            .current_dir(&directory)
+            .status()
+            .is_ok_and(|status| status.success())
 }

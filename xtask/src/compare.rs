@@ -4,7 +4,10 @@
 pub mod case;
 pub mod documents;
 mod helm;
+mod kustomize;
 pub mod peer;
+mod process;
+mod promql;
 pub mod report;
 
 use clap::Subcommand;
@@ -14,10 +17,16 @@ use clap::Subcommand;
 pub enum Compare {
     /// Every chart below a directory, with its defaults and each ci/*values.yaml (the real ones are named by HELM and HELM3)
     Helm(helm::Arguments),
+    /// Every kustomization below a directory (the real one is named by KUSTOMIZE)
+    Kustomize(kustomize::Kustomize),
+    /// PromQL: golden and random queries (the real promtool is named by PROMTOOL)
+    Promql(promql::Promql),
 }
 
 pub fn run(compare: &Compare) -> anyhow::Result<()> {
     match compare {
         Compare::Helm(arguments) => helm::run(arguments),
+        Compare::Kustomize(kustomize) => kustomize::run(kustomize),
+        Compare::Promql(promql) => promql::run(promql),
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
@@ -86,7 +86,7 @@ fn binary() -> PathBuf {
     env::var_os(BINARY).map_or_else(|| PathBuf::from(built), PathBuf::from)
 }
 
-fn with_prefix(prefix: &str, path: &OsString) -> String {
+fn with_prefix(prefix: &str, path: &OsStr) -> String {
     format!("{prefix}{}", Path::new(path).display())
 }
 

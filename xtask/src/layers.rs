@@ -7,8 +7,18 @@ use anyhow::{Context, ensure};
 use serde::Deserialize;
 
 /// Rooms that know no clock, no network and no async runtime.
-const PURE: [&str; 6] =
-    ["coracle-cel", "coracle-gotemplate", "coracle-helm", "coracle-kustomize", "coracle-schema", "coracle-sprig"];
+const PURE: &[&str] = &[
+    "coracle-cel",
+    "coracle-gotemplate",
+    "coracle-helm",
+    "coracle-kustomize",
+    "coracle-logql",
+    "coracle-promql",
+    "coracle-quantity",
+    "coracle-rules",
+    "coracle-schema",
+    "coracle-sprig",
+];
 const NOT_PURE: [&str; 6] = ["tokio", "hyper", "kube", "axum", "coracle-clock", "coracle-tasks"];
 /// Build tools that a bare machine does not have.
 const NOT_ON_A_BARE_MACHINE: [&str; 4] = ["cmake", "bindgen", "protobuf-src", "openssl-sys"];

@@ -46,6 +46,17 @@ pub enum Command {
     Eject(Eject),
     /// Render a chart or a kustomization to manifests
     Render(crate::commands::render::Render),
+    /// Check and test recording and alerting rules, as promtool does
+    Rules(crate::commands::rules::Rules),
+    /// Ask for metrics or logs
+    #[command(subcommand)]
+    Query(Query),
+    /// Take metrics in, give them out, or serve them
+    #[command(subcommand)]
+    Metrics(Metrics),
+    /// Take log lines in, or serve them
+    #[command(subcommand)]
+    LogsStore(LogsStore),
     /// Measure this machine: start, idle, push, rollback, crash, pod start
     Bench(Output),
     /// Print a completion script for a shell
@@ -146,4 +157,162 @@ pub struct Eject {
     /// The app's name [default: the directory's]
     #[arg(long)]
     pub app: Option<String>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum Query {
+    /// Evaluate a PromQL expression, at one time or over a range of time
+    Promql(QueryPromql),
+    /// Show log lines, or numbers made of them, by a LogQL expression
+    Logql(QueryLogql),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct QueryLogql {
+    /// The expression
+    pub expression: String,
+    /// Where Loki's interface is served [default: the logs in the data directory]
+    #[arg(long, env = "CORACLE_LOGS_URL", value_name = "URL", value_hint = ValueHint::Url)]
+    pub url: Option<String>,
+    /// The time of a number: seconds since 1970, or a date and time [default: now]
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["start", "end", "step"])]
+    pub time: Option<String>,
+    /// The start of a range: a time, or how long ago, as in 1h [default: an hour before the end]
+    #[arg(long, value_name = "TIME")]
+    pub start: Option<String>,
+    /// The end of a range [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub end: Option<String>,
+    /// The time between two numbers of a range [default: a 250th of it]
+    #[arg(long, value_name = "DURATION")]
+    pub step: Option<String>,
+    /// How many lines
+    #[arg(long, value_name = "LINES", default_value_t = 100)]
+    pub limit: usize,
+    /// Which lines come first
+    #[arg(long, value_enum, default_value_t = Order::Newest)]
+    pub order: Order,
+    /// Draw the numbers of a range
+    #[arg(long, conflicts_with = "json")]
+    pub plot: bool,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum Order {
+    Newest,
+    Oldest,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum LogsStore {
+    /// Serve the logs of the data directory over Loki's interface
+    Serve(LogsServe),
+    /// Take in lines of text, with the present time
+    Import(LogsImport),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct LogsServe {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3100")]
+    pub listen: SocketAddr,
+    /// How long lines are kept, as in 30d [default: for ever]
+    #[arg(long, value_name = "DURATION")]
+    pub retention: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct LogsImport {
+    /// The labels of the lines, as in {app="shop"}
+    #[arg(long, value_name = "LABELS")]
+    pub labels: String,
+    /// The file to read [default: standard input]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct QueryPromql {
+    /// The expression
+    pub expression: String,
+    /// Where a Prometheus API is served [default: the metrics in the data directory]
+    #[arg(long, env = "CORACLE_METRICS_URL", value_name = "URL", value_hint = ValueHint::Url)]
+    pub url: Option<String>,
+    /// The time of evaluation: seconds since 1970, or a date and time [default: now]
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["start", "end", "step"])]
+    pub time: Option<String>,
+    /// The start of a range: a time, or how long ago, as in 1h [default: an hour before the end]
+    #[arg(long, value_name = "TIME")]
+    pub start: Option<String>,
+    /// The end of a range [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub end: Option<String>,
+    /// The time between two evaluations of a range [default: a 250th of it]
+    #[arg(long, value_name = "DURATION")]
+    pub step: Option<String>,
+    /// Draw the values of a range
+    #[arg(long, conflicts_with = "json")]
+    pub plot: bool,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum Metrics {
+    /// Serve the metrics of the data directory over the Prometheus API
+    Serve(MetricsServe),
+    /// Take in samples as OpenMetrics text, with their times, beside what is there
+    Import(MetricsImport),
+    /// Print series as OpenMetrics text
+    Export(MetricsExport),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct MetricsServe {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
+    pub listen: SocketAddr,
+    /// Allow series to be deleted and snapshots to be made
+    #[arg(long)]
+    pub admin: bool,
+    /// How long samples are kept, as in 15d
+    #[arg(long, value_name = "DURATION", default_value = "15d")]
+    pub retention: String,
+    /// How much room blocks may take on disk, in MiB
+    #[arg(long, value_name = "MIB")]
+    pub retention_size: Option<u64>,
+    /// How far behind the newest sample one may come in, as in 30m
+    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    pub out_of_order: String,
+    /// What recent series may take in memory, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    pub memory: usize,
+    /// How many series may be written to at one time
+    #[arg(long, value_name = "SERIES", default_value_t = 2_000_000)]
+    pub max_series: usize,
+    /// Switch on everything experimental in the query language
+    #[arg(long)]
+    pub experimental: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct MetricsImport {
+    /// The file to read [default: standard input]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct MetricsExport {
+    /// Which series, as a PromQL selector
+    #[arg(default_value = "{__name__!=\"\"}")]
+    pub selector: String,
+    /// From when on: a time, or how long ago, as in 1h [default: everything]
+    #[arg(long, value_name = "TIME")]
+    pub start: Option<String>,
+    /// Up to when
+    #[arg(long, value_name = "TIME")]
+    pub end: Option<String>,
 }

@@ -24,6 +24,9 @@ fn main() -> ExitCode {
     if let Command::Render(render) = &cli.command {
         return commands::render::run(render);
     }
+    if let Command::Rules(rules) = &cli.command {
+        return commands::rules::run(rules);
+    }
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -51,12 +54,16 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Rollback(rollback) => commands::rollback::run(&settings::data_dir(&global)?, &rollback),
         Command::Logs(logs) => commands::logs::run(&settings::data_dir(&global)?, &logs),
         Command::Eject(eject) => commands::eject::run(&eject),
+        Command::LogsStore(command) => commands::logs_store::run(&settings::data_dir(&global)?, &command),
+        Command::Query(query) => commands::query::run(&settings::data_dir(&global)?, &query),
+        Command::Metrics(metrics) => commands::metrics::run(&settings::data_dir(&global)?, &metrics),
         Command::Bench(output) => commands::bench::run(&global, output),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "coracle", &mut std::io::stdout());
             Ok(())
         }
         Command::Version(output) => commands::version::run(output),
+        Command::Rules(_) => unreachable!("rules have exit codes of their own, and were done before"),
         Command::Render(_) => unreachable!("renders have exit codes of their own, and were done before"),
         Command::Shim { .. } => unreachable!("the shim starts before the command line is parsed"),
     }

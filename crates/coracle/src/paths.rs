@@ -34,6 +34,12 @@ impl DataDir {
     pub fn store(&self) -> PathBuf {
         self.0.join("store")
     }
+    pub fn metrics(&self) -> PathBuf {
+        self.0.join("metrics")
+    }
+    pub fn logs_store(&self) -> PathBuf {
+        self.0.join("logs-store")
+    }
     pub fn git(&self) -> PathBuf {
         self.0.join("git")
     }

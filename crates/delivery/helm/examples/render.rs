@@ -59,12 +59,7 @@ fn render() -> Result<String, String> {
     let mut capabilities = Capabilities::default_of(flavour);
     capabilities.kube_version = KubeVersion::parse("1.37.0")?;
     let request = Request {
-        release: Release {
-            name: name.clone(),
-            namespace: "default".to_owned(),
-            is_upgrade: false,
-            revision: 1,
-        },
+        release: Release { name: name.clone(), namespace: "default".to_owned(), is_upgrade: false, revision: 1 },
         values: options.merge(flavour, &mut |_| Err("not here".to_owned())).map_err(|error| error.to_string())?,
         capabilities,
         flavour,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use coracle_gotemplate::{Dict, Value};
 
-use crate::{Flavour, YamlError, values::json_kind};
+use crate::{Flavour, YamlError, metadata::scalar_text, values::json_kind};
 
 /// One document of a rendered template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -256,7 +256,7 @@ fn annotations(metadata: &Dict) -> Result<BTreeMap<String, String>, YamlError> {
             .entries()
             .iter()
             .map(|(key, value)| {
-                let text = scalar(value).ok_or_else(|| unfit(value, &format!("{place} string")))?;
+                let text = scalar_text(value).ok_or_else(|| unfit(value, &format!("{place} string")))?;
                 Ok((key.to_string(), text))
             })
             .collect(),
@@ -267,17 +267,9 @@ fn annotations(metadata: &Dict) -> Result<BTreeMap<String, String>, YamlError> {
 fn text(dict: &Dict, key: &str, field: &str) -> Result<String, YamlError> {
     match dict.get(key) {
         None => Ok(String::new()),
-        Some(value) => scalar(&value).ok_or_else(|| unfit(&value, &format!("Go struct field {field} of type string"))),
-    }
-}
-
-/// A scalar as the YAML library turns it into the string a field wants.
-fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::Nil => Some(String::new()),
-        Value::List(_) | Value::Dict(_) => None,
-        Value::Float(number) if number.fract() == 0.0 && number.abs() < 1e15 => Some(format!("{number:.0}")),
-        other => Some(other.to_string()),
+        Some(value) => {
+            scalar_text(&value).ok_or_else(|| unfit(&value, &format!("Go struct field {field} of type string")))
+        }
     }
 }
 

@@ -3,9 +3,8 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use coracle_gotemplate::{Dict, DictType, Value, is_print, quote};
-use coracle_yaml::{FileId, Node, Resolved, Style};
 
-use crate::YamlError;
+use crate::{YamlError, values::json_kind};
 
 /// What `Chart.yaml` says.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -63,57 +62,49 @@ pub enum Import {
 #[error("validation: {0}")]
 pub struct ValidationError(String);
 
-/// A document being read into fields; the messages are those of Go's decoder.
-struct Reader<'n> {
-    node: &'n Node,
+/// A table being read into fields; the messages are those of Go's decoder.
+struct Reader<'d> {
+    dict: &'d Dict,
     type_name: &'static str,
 }
 
 type Read<T> = Result<T, YamlError>;
 
-fn unfit<T>(node: &Node, type_name: &str, field: &str, wanted: &str) -> Read<T> {
-    let kind = match &node.value {
-        coracle_yaml::Value::Mapping(_) => "object",
-        coracle_yaml::Value::Sequence(_) => "array",
-        coracle_yaml::Value::Scalar(scalar) => match scalar.resolve() {
-            Resolved::Bool(_) => "bool",
-            Resolved::Int(_) | Resolved::UInt(_) | Resolved::Float(_) => "number",
-            _ => "string",
-        },
-    };
+fn unfit<T>(value: &Value, type_name: &str, field: &str, wanted: &str) -> Read<T> {
+    let kind = json_kind(value);
     let place = if field.is_empty() { "Go value".to_owned() } else { format!("Go struct field {type_name}.{field}") };
     Err(YamlError::new(format!(
         "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {kind} into {place} of type {wanted}"
     )))
 }
 
-impl<'n> Reader<'n> {
-    fn field(&self, key: &str) -> Option<&'n Node> {
-        self.node.get(key).filter(|node| !node.is_null())
+impl Reader<'_> {
+    fn field(&self, key: &str) -> Option<Value> {
+        self.dict.get(key).filter(|value| !value.is_nil())
     }
 
     fn text(&self, key: &str) -> Read<String> {
-        self.field(key).map_or(Ok(String::new()), |node| self.text_of(node, key))
+        self.field(key).map_or(Ok(String::new()), |value| self.text_of(&value, key))
     }
 
-    fn text_of(&self, node: &Node, key: &str) -> Read<String> {
-        scalar_text(node).map_or_else(|| unfit(node, self.type_name, key, "string"), Ok)
+    fn text_of(&self, value: &Value, key: &str) -> Read<String> {
+        scalar_text(value).map_or_else(|| unfit(value, self.type_name, key, "string"), Ok)
     }
 
     fn flag(&self, key: &str) -> Read<bool> {
-        let Some(node) = self.field(key) else { return Ok(false) };
-        match &node.value {
-            coracle_yaml::Value::Scalar(scalar) => match scalar.resolve() {
-                Resolved::Bool(value) => Ok(value),
-                _ => unfit(node, self.type_name, key, "bool"),
-            },
-            _ => unfit(node, self.type_name, key, "bool"),
+        match self.field(key) {
+            None => Ok(false),
+            Some(Value::Bool(value)) => Ok(value),
+            Some(other) => unfit(&other, self.type_name, key, "bool"),
         }
     }
 
-    fn items(&self, key: &str, wanted: &str) -> Read<&'n [Node]> {
-        let Some(node) = self.field(key) else { return Ok(&[]) };
-        node.as_sequence().map_or_else(|| unfit(node, self.type_name, key, wanted), Ok)
+    fn items(&self, key: &str, wanted: &str) -> Read<Vec<Value>> {
+        match self.field(key) {
+            None => Ok(Vec::new()),
+            Some(Value::List(list)) => Ok(list.to_vec()),
+            Some(other) => unfit(&other, self.type_name, key, wanted),
+        }
     }
 
     fn texts(&self, key: &str) -> Read<Vec<String>> {
@@ -121,42 +112,37 @@ impl<'n> Reader<'n> {
     }
 
     fn text_map(&self, key: &str) -> Read<BTreeMap<String, String>> {
-        let Some(node) = self.field(key) else { return Ok(BTreeMap::new()) };
-        let Some(mapping) = node.as_mapping() else {
-            return unfit(node, self.type_name, key, "map[string]string");
-        };
-        mapping.iter().map(|entry| Ok((entry.key.to_string(), self.text_of(&entry.value, key)?))).collect()
+        match self.field(key) {
+            None => Ok(BTreeMap::new()),
+            Some(Value::Dict(dict)) => {
+                let entries = dict.snapshot();
+                entries.into_iter().map(|(name, value)| Ok((name.to_string(), self.text_of(&value, key)?))).collect()
+            }
+            Some(other) => unfit(&other, self.type_name, key, "map[string]string"),
+        }
     }
 }
 
 /// A scalar as the string the YAML library gives to a field that wants one.
-pub(crate) fn scalar_text(node: &Node) -> Option<String> {
-    let coracle_yaml::Value::Scalar(scalar) = &node.value else { return None };
-    Some(match scalar.resolve() {
-        Resolved::Null => String::new(),
-        Resolved::Bool(value) => value.to_string(),
-        Resolved::Int(value) => value.to_string(),
-        Resolved::UInt(value) => value.to_string(),
-        Resolved::Float(value) => coracle_gotemplate::number::format_float(value),
-        Resolved::Timestamp(text) => text,
-        Resolved::String => match (scalar.style, &*scalar.text) {
-            // YAML 1.1 takes these for truth values, and so does the library.
-            (Style::Plain, "y" | "Y") if scalar.tag.is_none() => "true".to_owned(),
-            (Style::Plain, "n" | "N") if scalar.tag.is_none() => "false".to_owned(),
-            _ => scalar.text.to_string(),
-        },
-    })
+pub(crate) fn scalar_text(value: &Value) -> Option<String> {
+    match value {
+        Value::Nil => Some(String::new()),
+        Value::List(_) | Value::Dict(_) => None,
+        // Numbers have become floats on the way; whole ones were written without an exponent.
+        Value::Float(number) if number.fract() == 0.0 && number.abs() < 1e15 => Some(format!("{number:.0}")),
+        other => Some(other.to_string()),
+    }
 }
 
 /// Reads `Chart.yaml`, or `requirements.yaml` over it, into `metadata`.
 pub(crate) fn read(text: &str, metadata: &mut Metadata) -> Read<()> {
-    let documents = coracle_yaml::parse(text, FileId::default())
-        .map_err(|error| YamlError::new(format!("error converting YAML to JSON: yaml: {error}")))?;
-    let Some(node) = documents.first().filter(|node| !node.is_null()) else { return Ok(()) };
-    if node.as_mapping().is_none() {
-        return unfit(node, "", "", "chart.Metadata");
-    }
-    let reader = Reader { node, type_name: "Metadata" };
+    let value = coracle_sprig::yaml::read(text).map_err(YamlError::new)?;
+    let dict = match &value {
+        Value::Nil => return Ok(()),
+        Value::Dict(dict) => dict,
+        other => return unfit(other, "", "", "chart.Metadata"),
+    };
+    let reader = Reader { dict, type_name: "Metadata" };
     let texts: [(&str, &mut String); 11] = [
         ("name", &mut metadata.name),
         ("home", &mut metadata.home),
@@ -195,19 +181,19 @@ pub(crate) fn read(text: &str, metadata: &mut Metadata) -> Read<()> {
     Ok(())
 }
 
-fn maintainer(node: &Node) -> Read<Maintainer> {
-    if node.as_mapping().is_none() && !node.is_null() {
-        return unfit(node, "Metadata", "maintainers", "chart.Maintainer");
-    }
-    let reader = Reader { node, type_name: "Maintainer" };
+fn maintainer(value: &Value) -> Read<Maintainer> {
+    let Value::Dict(dict) = value else {
+        return unfit(value, "Metadata", "maintainers", "chart.Maintainer");
+    };
+    let reader = Reader { dict, type_name: "Maintainer" };
     Ok(Maintainer { name: reader.text("name")?, email: reader.text("email")?, url: reader.text("url")? })
 }
 
-fn dependency(node: &Node) -> Read<Dependency> {
-    if node.as_mapping().is_none() && !node.is_null() {
-        return unfit(node, "Metadata", "dependencies", "chart.Dependency");
-    }
-    let reader = Reader { node, type_name: "Dependency" };
+fn dependency(value: &Value) -> Read<Dependency> {
+    let Value::Dict(dict) = value else {
+        return unfit(value, "Metadata", "dependencies", "chart.Dependency");
+    };
+    let reader = Reader { dict, type_name: "Dependency" };
     let imports = reader.items("import-values", "[]interface {}")?;
     Ok(Dependency {
         name: reader.text("name")?,
@@ -221,11 +207,15 @@ fn dependency(node: &Node) -> Read<Dependency> {
     })
 }
 
-fn import(node: &Node) -> Option<Import> {
-    let text = |key: &str| node.get(key).and_then(scalar_text).unwrap_or_else(|| "<nil>".to_owned());
-    match node.as_mapping() {
-        Some(_) => Some(Import::Pair { child: text("child"), parent: text("parent") }),
-        None => node.as_text().map(|text| Import::Export(text.to_owned())),
+/// Anything but a name or a pair imports nothing.
+fn import(value: &Value) -> Option<Import> {
+    match value {
+        Value::Dict(pair) => {
+            let text = |key: &str| pair.get(key).unwrap_or_default().to_string();
+            Some(Import::Pair { child: text("child"), parent: text("parent") })
+        }
+        Value::String(name) => Some(Import::Export(name.to_string())),
+        _ => None,
     }
 }
 

@@ -124,3 +124,88 @@ pub(crate) fn value_at(values: &Rc<Dict>, path: &str) -> Option<Value> {
     };
     table.get(key).filter(|value| !matches!(value, Value::Dict(_)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use coracle_gotemplate::{Dict, Value};
+    use proptest::prelude::*;
+    use serde_json::{Map, Value as Json};
+
+    use super::{coalesce_values, merge_maps};
+    use crate::{File, Flavour, Warnings, json, load};
+
+    /// Tables of tables and scalars, with few names, so that they meet.
+    fn tables() -> impl Strategy<Value = Json> {
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::Bool),
+            (0..9).prop_map(|number| Json::from(f64::from(number))),
+            "[a-c]{0,2}".prop_map(Json::String),
+        ];
+        let inner = leaf.prop_recursive(3, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Json::Array),
+                prop::collection::btree_map("[a-d]", inner, 0..4)
+                    .prop_map(|fields| Json::Object(fields.into_iter().collect())),
+            ]
+        });
+        prop::collection::btree_map("[a-d]", inner, 0..4).prop_map(|fields| Json::Object(fields.into_iter().collect()))
+    }
+
+    fn dict(json: &Json) -> Rc<Dict> {
+        match json::from_json(json) {
+            Value::Dict(dict) => dict,
+            _ => Rc::default(),
+        }
+    }
+
+    fn shown(dict: &Rc<Dict>) -> String {
+        Value::Dict(dict.clone()).to_string()
+    }
+
+    /// Every scalar and list of the user's that is not null, by its path, is in the result.
+    fn keeps(user: &Map<String, Json>, result: &Dict) -> bool {
+        user.iter().all(|(key, wanted)| match (wanted, result.get(key)) {
+            (Json::Null, _) => true,
+            (Json::Object(inner), Some(Value::Dict(found))) => keeps(inner, &found),
+            (wanted, Some(found)) => json::from_json(wanted).to_string() == found.to_string(),
+            (_, None) => false,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn merging_with_itself_or_with_nothing_changes_nothing(a in tables()) {
+            let a = dict(&a);
+            prop_assert_eq!(shown(&merge_maps(&a, &a)), shown(&a));
+            prop_assert_eq!(shown(&merge_maps(&a, &Dict::default())), shown(&a));
+            prop_assert_eq!(shown(&merge_maps(&Dict::default(), &a)), shown(&a));
+        }
+
+        #[test]
+        fn merging_leaves_its_arguments_alone(a in tables(), b in tables()) {
+            let (a, b) = (dict(&a), dict(&b));
+            let before = (shown(&a), shown(&b));
+            let _ = merge_maps(&a, &b);
+            prop_assert_eq!((shown(&a), shown(&b)), before);
+        }
+
+        #[test]
+        fn what_the_user_sets_stays(chart in tables(), user in tables(), helm3 in any::<bool>()) {
+            let flavour = if helm3 { Flavour::Helm3 } else { Flavour::Helm4 };
+            let file = |name: &str, text: String| File { name: name.to_owned(), data: text.into_bytes().into() };
+            let files = vec![
+                file("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n".to_owned()),
+                file("values.yaml", chart.to_string()),
+            ];
+            let mut warnings = Warnings::default();
+            let loaded = load::files(files, flavour, &mut warnings).expect("a chart");
+            let before = shown(&loaded.values);
+            let result = coalesce_values(&loaded, &dict(&user), flavour, &mut warnings).expect("values");
+            prop_assert_eq!(shown(&loaded.values), before);
+            prop_assert!(keeps(user.as_object().expect("a table"), &result), "{}", shown(&result));
+        }
+    }
+}

@@ -8,6 +8,10 @@ pub trait Files {
     fn read(&self, path: &str) -> Option<Vec<u8>>;
     /// Whether a directory of that name is there; the root is the empty path.
     fn is_directory(&self, path: &str) -> bool;
+    /// Where a path leads once symbolic links are followed; nothing if that is outside the tree or nowhere.
+    fn resolve(&self, path: &str) -> Option<String> {
+        Some(path.to_owned())
+    }
 }
 
 /// Files held in memory.
@@ -44,12 +48,11 @@ impl Files for MemoryFiles {
     }
 }
 
-/// `path` seen from the directory `base`, with `.` and `..` worked out; nothing if it leads outside the tree.
+/// `path` seen from the directory `base`, with `.` and `..` worked out; nothing if it leads outside the tree. A path
+/// from the root is one from the root of the tree.
 pub(crate) fn join(base: &str, path: &str) -> Option<String> {
+    let base = if path.starts_with('/') { "" } else { base };
     let mut names: Vec<&str> = base.split('/').filter(|name| !name.is_empty() && *name != ".").collect();
-    if path.starts_with('/') {
-        return None;
-    }
     for name in path.split('/') {
         match name {
             "" | "." => {}
@@ -62,15 +65,26 @@ pub(crate) fn join(base: &str, path: &str) -> Option<String> {
     Some(names.join("/"))
 }
 
+/// Whether `path` is `directory` or lies below it.
+pub(crate) fn is_within(path: &str, directory: &str) -> bool {
+    directory.is_empty() || path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The directory a file is in.
+pub(crate) fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::join;
+    use super::{is_within, join};
 
     #[test]
     fn paths_stay_inside_the_tree() {
         assert_eq!(join("a/b", "../c/./d"), Some("a/c/d".to_owned()));
         assert_eq!(join("", "x"), Some("x".to_owned()));
         assert_eq!(join("a", "../.."), None);
-        assert_eq!(join("a", "/etc"), None);
+        assert_eq!(join("a", "/b/c"), Some("b/c".to_owned()));
+        assert!(is_within("a/b", "a") && is_within("a", "a") && !is_within("ab", "a"));
     }
 }

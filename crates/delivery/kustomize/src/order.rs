@@ -1,15 +1,7 @@
 //! The order documents come out in.
 
-use crate::resource::{Gvk, Resource};
-
-/// How a build orders its documents, where the kustomization does not say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// As they were read.
-    Fifo,
-    /// By kind, so that what others need comes first (`kubectl kustomize`'s way).
-    Legacy,
-}
+use crate::id::{Gvk, Id};
+use crate::resource::Resource;
 
 const FIRST: [&str; 22] = [
     "Namespace",
@@ -37,32 +29,57 @@ const FIRST: [&str; 22] = [
 ];
 const LAST: [&str; 2] = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
 
-pub(crate) fn sort(resources: &mut [Resource]) {
-    resources.sort_by_cached_key(|resource| {
-        let id = resource.id();
-        let name = |text: &str, missing: &str| if text.is_empty() { missing.to_owned() } else { text.to_owned() };
-        let string = format!(
-            "{}.{}.{}|{}|{}",
-            id.gvk.kind,
-            name(&id.gvk.version, "[noVer]"),
-            name(&id.gvk.group, "[noGrp]"),
-            name(&id.namespace, "~X"),
-            name(&id.name, "~N")
-        );
-        (rank(&id.gvk.kind), gvk_key(&id.gvk), string)
-    });
+/// Which kinds come first and which last.
+pub(crate) struct Kinds {
+    pub first: Vec<String>,
+    pub last: Vec<String>,
 }
 
-fn rank(kind: &str) -> i32 {
-    let place = |list: &[&str]| list.iter().position(|name| *name == kind).map(|at| i32::try_from(at).unwrap_or(0));
-    match (place(&FIRST), place(&LAST)) {
-        (Some(at), _) => at - i32::try_from(FIRST.len()).unwrap_or(0),
-        (None, Some(at)) => at + 1,
-        (None, None) => 0,
+impl Default for Kinds {
+    fn default() -> Self {
+        let owned = |kinds: &[&str]| kinds.iter().map(|kind| (*kind).to_owned()).collect();
+        Kinds { first: owned(&FIRST), last: owned(&LAST) }
     }
 }
 
+impl Kinds {
+    fn rank(&self, kind: &str) -> i64 {
+        // A kind listed twice stands where it was listed last.
+        let place =
+            |list: &[String]| list.iter().rposition(|name| name == kind).map(|at| i64::try_from(at).unwrap_or(0));
+        match (place(&self.first), place(&self.last)) {
+            (_, Some(at)) => at + 1,
+            (Some(at), None) => at - i64::try_from(self.first.len()).unwrap_or(0),
+            (None, None) => 0,
+        }
+    }
+}
+
+pub(crate) fn sort(resources: &mut [Resource], kinds: &Kinds) {
+    resources.sort_by_cached_key(|resource| {
+        let id = resource.id();
+        // Namespaces of the core group come after those of others, all else the other way round.
+        let core_namespace = id.gvk.kind == "Namespace" && id.gvk.group.is_empty();
+        (kinds.rank(&id.gvk.kind), core_namespace, gvk_key(&id.gvk), id_key(&id))
+    });
+}
+
+/// The order field specs and references are worked off in.
+pub(crate) fn gvk_rank(gvk: &Gvk) -> (i64, String) {
+    thread_local! {
+        static KINDS: Kinds = Kinds::default();
+    }
+    (KINDS.with(|kinds| kinds.rank(&gvk.kind)), gvk_key(gvk))
+}
+
+fn part<'a>(text: &'a str, missing: &'a str) -> &'a str {
+    if text.is_empty() { missing } else { text }
+}
+
 fn gvk_key(gvk: &Gvk) -> String {
-    let part = |text: &str, missing: &str| if text.is_empty() { missing.to_owned() } else { text.to_owned() };
-    format!("{}_{}_{}", part(&gvk.group, "~G"), part(&gvk.version, "~V"), gvk.kind)
+    format!("{}_{}_{}", part(&gvk.group, "~G"), part(&gvk.version, "~V"), part(&gvk.kind, "~K"))
+}
+
+fn id_key(id: &Id) -> String {
+    format!("{}|{}|{}", id.gvk, part(&id.namespace, "~X"), part(&id.name, "~N"))
 }

@@ -6,14 +6,14 @@ mod escalation;
 mod lifecycle;
 mod limits;
 mod pod_security;
+pub mod policy;
 mod priority;
 pub mod quota;
 mod runtime_class;
 mod service_account;
 mod signing_request;
 mod tolerations;
-pub mod policy;
-mod webhook;
+pub mod webhook;
 
 use serde_json::Value;
 

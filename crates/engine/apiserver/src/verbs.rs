@@ -147,8 +147,8 @@ impl Today {
     /// What was not stored, as the older version shows it.
     pub fn written(&self, written: Written) -> Written {
         match written {
-            Written::Dry(value) => Written::Dry(self.older.from_today(value)),
-            Written::Gone(value) => Written::Gone(self.older.from_today(value)),
+            Written::Dry(value) => Written::Dry(self.older.to_older(value)),
+            Written::Gone(value) => Written::Gone(self.older.to_older(value)),
             stored => stored,
         }
     }

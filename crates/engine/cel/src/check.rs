@@ -294,14 +294,7 @@ impl Checker<'_> {
         self.overload(expr.id, function, Some(receiver), args, &types)
     }
 
-    fn overload(
-        &mut self,
-        id: Id,
-        function: &str,
-        receiver: Option<Type>,
-        arg_exprs: &[Expr],
-        args: &[Type],
-    ) -> Type {
+    fn overload(&mut self, id: Id, function: &str, receiver: Option<Type>, arg_exprs: &[Expr], args: &[Type]) -> Type {
         let is_member = receiver.is_some();
         let given: Vec<Type> = receiver.iter().chain(args).cloned().collect();
         let known = functions::find(function).map(|known| &known.overloads[..]).unwrap_or_default();
@@ -389,7 +382,10 @@ impl Checker<'_> {
                     let wanted = known.declaration.of.clone();
                     if !self.substitution.assignable(&wanted, &found) {
                         let (wanted, found) = (self.shown(&wanted), self.shown(&found));
-                        let text = format!("expected type of field '{}' is '{wanted}' but provided type is '{found}'", field.name);
+                        let text = format!(
+                            "expected type of field '{}' is '{wanted}' but provided type is '{found}'",
+                            field.name
+                        );
                         self.report(field.id, text);
                     }
                 }

@@ -81,18 +81,14 @@ pub fn runtime(cost: Cost, args: &[Value<'_>], result: &Value<'_>) -> u64 {
         Cost::In => size(1),
         Cost::Affix | Cost::ToBytes | Cost::ToText | Cost::Format | Cost::Quote => walk(0, TRAVERSAL),
         Cost::Traverse | Cost::TraverseArgument | Cost::Parse => walk(0, TRAVERSAL),
-        Cost::Matches | Cost::Find => {
-            scale(size(0).saturating_add(1), TRAVERSAL).saturating_mul(walk(1, REGEX))
-        }
+        Cost::Matches | Cost::Find => scale(size(0).saturating_add(1), TRAVERSAL).saturating_mul(walk(1, REGEX)),
         Cost::Contains => walk(0, TRAVERSAL).saturating_mul(walk(1, TRAVERSAL)),
         Cost::Check => CHECK,
         Cost::Selector => selector(Range::exactly(size(1))).max,
         Cost::Walk => args.first().map_or(0, walk_value),
         Cost::Replace | Cost::Split | Cost::Canonical => walk(0, 2.0 * TRAVERSAL),
         Cost::Join => scale(result.size().unwrap_or(1), 2.0 * TRAVERSAL),
-        Cost::ContainsAddress { text } => {
-            scale(2 * size(0), TRAVERSAL) + if text { walk(1, TRAVERSAL) } else { 0 }
-        }
+        Cost::ContainsAddress { text } => scale(2 * size(0), TRAVERSAL) + if text { walk(1, TRAVERSAL) } else { 0 },
         Cost::ContainsNetwork { text } => {
             let base = scale(2 * size(0), TRAVERSAL) + walk(0, TRAVERSAL) + 1;
             base + if text { walk(1, TRAVERSAL) } else { 0 }
@@ -482,12 +478,12 @@ impl<'a> Estimator<'a> {
         let walked = subject.scaled(TRAVERSAL);
         match kind {
             Cost::Free | Cost::Conditional | Cost::Unit | Cost::Index | Cost::Nothing => one.into(),
-            Cost::Sets { twice } => {
-                arg(0).times(arg(1)).scaled(if twice { 2.0 } else { 1.0 }).add(one).into()
-            }
+            Cost::Sets { twice } => arg(0).times(arg(1)).scaled(if twice { 2.0 } else { 1.0 }).add(one).into(),
             Cost::Made => {
                 let size = match args.first().map(|arg| &arg.kind) {
-                    Some(ExprKind::Literal(Literal::Int(end))) if target.is_none() => Range::exactly((*end).max(0) as u64),
+                    Some(ExprKind::Literal(Literal::Int(end))) if target.is_none() => {
+                        Range::exactly((*end).max(0) as u64)
+                    }
                     _ if target.is_none() => Range::UNKNOWN,
                     _ => subject,
                 };
@@ -500,7 +496,8 @@ impl<'a> Estimator<'a> {
             }
             Cost::Dyn => CallCost { cost: one, size: Some(subject) },
             Cost::Compare => {
-                if matches!(self.type_of(&args[0]), Type::Opaque(_)) && self.type_of(&args[0]) == self.type_of(&args[1]) {
+                if matches!(self.type_of(&args[0]), Type::Opaque(_)) && self.type_of(&args[0]) == self.type_of(&args[1])
+                {
                     return one.into();
                 }
                 let (left, right) = (arg(0), arg(1));
@@ -542,16 +539,16 @@ impl<'a> Estimator<'a> {
             Cost::Selector => selector(arg(0)).into(),
             Cost::Walk => {
                 let Some((size, item)) = first.and_then(|list| self.item_size(list)) else { return walked.into() };
-                let each = if matches!(item, Type::String | Type::Bytes) { one.add(size.scaled(TRAVERSAL)) } else { one };
+                let each =
+                    if matches!(item, Type::String | Type::Bytes) { one.add(size.scaled(TRAVERSAL)) } else { one };
                 subject.times(each).into()
             }
             Cost::Traverse | Cost::TraverseArgument => CallCost { cost: walked, size: Some(subject) },
             Cost::Parse => walked.into(),
             Cost::Canonical => subject.scaled(2.0 * TRAVERSAL).into(),
-            Cost::Replace => CallCost {
-                cost: subject.scaled(2.0 * TRAVERSAL),
-                size: Some(replaced(subject, arg(0), arg(1))),
-            },
+            Cost::Replace => {
+                CallCost { cost: subject.scaled(2.0 * TRAVERSAL), size: Some(replaced(subject, arg(0), arg(1))) }
+            }
             Cost::Split => {
                 let most = match args.get(1).map(|arg| &arg.kind) {
                     Some(ExprKind::Literal(Literal::Int(most))) => *most as u64,

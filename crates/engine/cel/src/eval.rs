@@ -268,7 +268,9 @@ fn present(value: Value<'_>, optional: bool) -> Result<Option<Value<'_>>, EvalEr
     match value {
         value if !optional => Ok(Some(value)),
         Value::Optional(inner) => Ok(inner.map(|inner| (*inner).clone())),
-        other => Err(EvalError::new(format!("cannot initialize optional entry from non-optional value {}", other.to_text()))),
+        other => {
+            Err(EvalError::new(format!("cannot initialize optional entry from non-optional value {}", other.to_text())))
+        }
     }
 }
 

@@ -144,10 +144,9 @@ fn all() -> &'static HashMap<&'static str, Function> {
     ALL.get_or_init(|| {
         let mut functions: HashMap<&'static str, Function> = HashMap::new();
         for (name, overload) in table::overloads() {
-            let function = functions.entry(name).or_insert_with(|| Function {
-                overloads: Vec::new(),
-                implementation: implementation(name),
-            });
+            let function = functions
+                .entry(name)
+                .or_insert_with(|| Function { overloads: Vec::new(), implementation: implementation(name) });
             function.overloads.push(overload);
         }
         functions

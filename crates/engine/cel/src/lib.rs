@@ -140,7 +140,8 @@ impl Scope for Environment {
         if name == "JSONPatch" {
             let text = || Declaration::of(Type::String);
             let patch = PATCH.get_or_init(|| {
-                let fields = [("op", text()), ("path", text()), ("from", text()), ("value", Declaration::of(Type::Dyn))];
+                let fields =
+                    [("op", text()), ("path", text()), ("from", text()), ("value", Declaration::of(Type::Dyn))];
                 match schema::object_of("JSONPatch", fields, 2).of {
                     Type::Object(object) => object,
                     _ => unreachable!("it is an object"),

@@ -12,9 +12,7 @@ pub fn function(tree: &mut Tree, at: usize, name: &str, mut args: Vec<Expr>) -> 
     }
     let argument = args.remove(0);
     Ok(match argument.kind {
-        ExprKind::Select { operand, field, .. } => {
-            tree.node(at, ExprKind::Select { operand, field, test_only: true })
-        }
+        ExprKind::Select { operand, field, .. } => tree.node(at, ExprKind::Select { operand, field, test_only: true }),
         _ => {
             tree.report(tree.offset(argument.id), "invalid argument to has() macro");
             argument
@@ -63,8 +61,7 @@ impl Expander<'_> {
                     names.push(name.clone());
                 }
                 _ => {
-                    let text = if count == 1 { "argument must be a simple name" } else { "argument must be a simple name" };
-                    self.tree.report(offset, text);
+                    self.tree.report(offset, "argument must be a simple name");
                     names.push("_".to_owned());
                 }
             }
@@ -103,7 +100,9 @@ impl Expander<'_> {
     fn bind(&mut self, args: Vec<Expr>) -> Expr {
         let name = self.names(&args, 1).remove(0);
         let mut args = args.into_iter().skip(1);
-        let (Some(init), Some(result)) = (args.next(), args.next()) else { unreachable!("three arguments were counted") };
+        let (Some(init), Some(result)) = (args.next(), args.next()) else {
+            unreachable!("three arguments were counted")
+        };
         self.bound(&name, init, result)
     }
 
@@ -196,7 +195,8 @@ impl Expander<'_> {
         let name = self.names(&args, 1).remove(0);
         let Some(value) = args.into_iter().nth(1) else { unreachable!("two arguments were counted") };
         let method = |macros: &mut Self, target: Expr, function: &str| {
-            let call = ExprKind::Call { function: function.to_owned(), target: Some(Box::new(target)), args: Vec::new() };
+            let call =
+                ExprKind::Call { function: function.to_owned(), target: Some(Box::new(target)), args: Vec::new() };
             macros.tree.node(macros.at, call)
         };
         let condition = method(self, target.clone(), "hasValue");

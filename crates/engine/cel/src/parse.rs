@@ -18,12 +18,29 @@ pub struct Parsed {
 
 /// Longer expressions are refused.
 const MOST_CHARACTERS: usize = 100_000;
-/// Deeper ones too.
-const DEEPEST: usize = 250;
+/// Deeper ones too: whoever walks the tree does so on the stack.
+const DEEPEST: u16 = 250;
+/// So many parentheses may be open at once; each takes a good deal of the parser's own stack.
+const MOST_OPEN: usize = 64;
 
 const RESERVED: [&str; 17] = [
-    "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package",
-    "namespace", "return", "var", "void", "while",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
 ];
 
 /// Reads an expression.
@@ -31,9 +48,7 @@ pub fn parse(text: &str) -> Result<Parsed, CompileError> {
     let fail = |issue| CompileError::new(text, vec![issue]);
     let characters = text.chars().count();
     if characters > MOST_CHARACTERS {
-        let message = format!(
-            "expression code point size exceeds limit: size: {characters}, limit {MOST_CHARACTERS}"
-        );
+        let message = format!("expression code point size exceeds limit: size: {characters}, limit {MOST_CHARACTERS}");
         return Err(fail(Issue { offset: 0, message }));
     }
     let tokens = lex::tokens(text).map_err(fail)?;
@@ -49,19 +64,54 @@ pub fn parse(text: &str) -> Result<Parsed, CompileError> {
 #[derive(Default)]
 pub struct Tree {
     positions: Vec<usize>,
+    /// How many levels are below each node, itself included.
+    depths: Vec<u16>,
     issues: Vec<Issue>,
 }
 
 impl Tree {
     /// A new node at a place.
     pub fn node(&mut self, offset: usize, kind: ExprKind) -> Expr {
-        Expr { id: self.id(offset), kind }
+        let depth = self.below(&kind).saturating_add(1);
+        let id = self.id(offset);
+        self.depths[id] = depth;
+        Expr { id, kind }
     }
 
     /// A new number.
     pub fn id(&mut self, offset: usize) -> Id {
         self.positions.push(offset);
+        self.depths.push(0);
         self.positions.len() - 1
+    }
+
+    fn below(&self, kind: &ExprKind) -> u16 {
+        let depth = |expr: &Expr| self.depths[expr.id];
+        match kind {
+            ExprKind::Literal(_) | ExprKind::Ident(_) => 0,
+            ExprKind::Select { operand, .. } => depth(operand),
+            ExprKind::Call { target, args, .. } => {
+                target.as_deref().into_iter().chain(args).map(depth).max().unwrap_or(0)
+            }
+            ExprKind::List(elements) => elements.iter().map(|element| depth(&element.value)).max().unwrap_or(0),
+            ExprKind::Map(entries) => {
+                entries.iter().map(|entry| depth(&entry.key).max(depth(&entry.value))).max().unwrap_or(0)
+            }
+            ExprKind::Struct { fields, .. } => fields.iter().map(|field| depth(&field.value)).max().unwrap_or(0),
+            ExprKind::Comprehension(fold) => {
+                let parts = [&fold.range, &fold.init, &fold.condition, &fold.step, &fold.result];
+                parts.into_iter().map(depth).max().unwrap_or(0)
+            }
+        }
+    }
+
+    /// Refuses a node that has grown too deep.
+    fn check_depth(&self, expr: &Expr) -> Result<(), Issue> {
+        if self.depths[expr.id] <= DEEPEST {
+            return Ok(());
+        }
+        let message = format!("expression recursion limit exceeded: {DEEPEST}");
+        Err(Issue { offset: self.positions[expr.id], message })
     }
 
     /// Where a node stands.
@@ -145,8 +195,8 @@ impl Parser<'_> {
 
     fn deeper<T>(&mut self, parse: impl FnOnce(&mut Self) -> Result<T, Issue>) -> Result<T, Issue> {
         self.depth += 1;
-        if self.depth > DEEPEST {
-            let message = format!("expression recursion limit exceeded: {DEEPEST}");
+        if self.depth > MOST_OPEN {
+            let message = format!("expression recursion limit exceeded: {MOST_OPEN}");
             return Err(Issue { offset: self.offset(), message });
         }
         let parsed = parse(self);
@@ -221,17 +271,12 @@ impl Parser<'_> {
         term: impl Fn(&mut Self) -> Result<Expr, Issue>,
     ) -> Result<Expr, Issue> {
         let mut left = term(self)?;
-        let mut depth = 0;
         'more: loop {
             for (mark, function) in operators {
                 if let Some(offset) = self.take(mark) {
-                    depth += 1;
-                    if depth > DEEPEST {
-                        let message = format!("max recursion depth exceeded: {DEEPEST}");
-                        return Err(Issue { offset, message });
-                    }
                     let right = term(self)?;
                     left = self.tree.call(offset, function, vec![left, right]);
+                    self.tree.check_depth(&left)?;
                     continue 'more;
                 }
             }
@@ -244,7 +289,9 @@ impl Parser<'_> {
             let Some(offset) = self.take(mark) else { continue };
             let mut count = 1;
             // A number's own sign belongs to the number.
-            if mark == "-" && matches!(self.peek(), Token::Literal(Literal::Int(_) | Literal::Double(_)) | Token::SmallestInt) {
+            if mark == "-"
+                && matches!(self.peek(), Token::Literal(Literal::Int(_) | Literal::Double(_)) | Token::SmallestInt)
+            {
                 let literal = match self.peek().clone() {
                     Token::Literal(Literal::Int(value)) => Literal::Int(-value),
                     Token::Literal(Literal::Double(value)) => Literal::Double(-value),
@@ -271,6 +318,7 @@ impl Parser<'_> {
 
     fn members(&mut self, mut expr: Expr) -> Result<Expr, Issue> {
         loop {
+            self.tree.check_depth(&expr)?;
             if let Some(offset) = self.take(".") {
                 let optional = self.take("?").is_some();
                 let (name, plain) = match self.peek().clone() {
@@ -355,7 +403,10 @@ impl Parser<'_> {
             Token::Ident(_) => self.name(offset, ""),
             _ => {
                 let starts = |token: &Token| {
-                    matches!(token, Token::Ident(_) | Token::Literal(_) | Token::Mark("(" | "[" | "{" | "." | "-" | "!"))
+                    matches!(
+                        token,
+                        Token::Ident(_) | Token::Literal(_) | Token::Mark("(" | "[" | "{" | "." | "-" | "!")
+                    )
                 };
                 Err(self.unexpected(STARTS, starts))
             }

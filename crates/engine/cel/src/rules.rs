@@ -11,8 +11,7 @@ use coracle_schema::validate::{FieldError, Problem};
 use serde_json::Value as Json;
 
 use crate::{
-    Environment, EvalError, Evaluation, Program, Type, Value,
-    limits,
+    Environment, EvalError, Evaluation, Program, Type, Value, limits,
     schema::declare,
     types::{Declaration, ListKind},
 };
@@ -125,12 +124,11 @@ impl Node {
             }
         }
         let below = ["items", "additionalProperties"].into_iter().find(|key| schema[*key].is_object());
-        let element = below.filter(|key| rules_from[*key].is_object()).and_then(|key| {
-            Self::compile(&rules_from[key], &schema[key], declaration.element.clone()?).map(Box::new)
-        });
+        let element = below
+            .filter(|key| rules_from[*key].is_object())
+            .and_then(|key| Self::compile(&rules_from[key], &schema[key], declaration.element.clone()?).map(Box::new));
         let also = rules_from["allOf"].as_array().into_iter().flatten();
-        let also: Vec<Self> =
-            also.filter_map(|part| Self::compile(part, schema, declaration.clone())).collect();
+        let also: Vec<Self> = also.filter_map(|part| Self::compile(part, schema, declaration.clone())).collect();
         if rules.is_empty() && fields.is_empty() && element.is_none() && also.is_empty() {
             return None;
         }
@@ -257,7 +255,11 @@ impl Run {
             debug_assert!(SELF < OLD_SELF, "the environment declares them in this order");
             let Evaluation { outcome, cost } = rule.program.evaluate(&variables, limits::PER_CALL);
             let Some(left) = budget.checked_sub(cost) else {
-                self.fail(node, path, "validation failed due to running out of cost budget, no further validation rules will be run");
+                self.fail(
+                    node,
+                    path,
+                    "validation failed due to running out of cost budget, no further validation rules will be run",
+                );
                 self.budget = None;
                 return;
             };
@@ -282,11 +284,15 @@ impl Run {
     fn failed(&mut self, node: &Node, rule: &Rule, path: &str, error: &EvalError) {
         let shown = rule.shown();
         if error.is_fatal {
-            let text = format!("'{error}': no further validation rules will be run due to call cost exceeds limit for rule: {shown}");
+            let text = format!(
+                "'{error}': no further validation rules will be run due to call cost exceeds limit for rule: {shown}"
+            );
             self.fail(node, path, &text);
             self.budget = None;
         } else if error.message.starts_with("no such overload") {
-            let text = format!("'{error}': call arguments did not match a supported operator, function or macro signature for rule: {shown}");
+            let text = format!(
+                "'{error}': call arguments did not match a supported operator, function or macro signature for rule: {shown}"
+            );
             self.fail(node, path, &text);
         } else {
             self.fail(node, path, &format!("{error} evaluating rule: {shown}"));

@@ -14,8 +14,27 @@ use crate::types::{Declaration, Field, ListKind, ObjectType, Reading, Type};
 pub const MAX_REQUEST_BYTES: u64 = 3 * 1024 * 1024;
 
 const RESERVED: [&str; 21] = [
-    "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import",
-    "let", "loop", "package", "namespace", "return", "var", "void", "while",
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
 ];
 
 /// A property's name as expressions use it; `None` where there is no such way.

@@ -126,9 +126,9 @@ impl Declaration {
 impl PartialEq for Type {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::List(a), Self::List(b)) | (Self::Optional(a), Self::Optional(b)) | (Self::Type(a), Self::Type(b)) => {
-                a == b
-            }
+            (Self::List(a), Self::List(b))
+            | (Self::Optional(a), Self::Optional(b))
+            | (Self::Type(a), Self::Type(b)) => a == b,
             (Self::Map(k, v), Self::Map(other_k, other_v)) => k == other_k && v == other_v,
             (Self::Object(a), Self::Object(b)) => Arc::ptr_eq(a, b) || a.name == b.name,
             (Self::Object(a), Self::Named(b)) | (Self::Named(b), Self::Object(a)) => a.name == **b,

@@ -346,8 +346,7 @@ impl<'a> Value<'a> {
             (Self::Bytes(a), Self::Bytes(b)) => a == b,
             (Self::List(a), Self::List(b)) => a.equals(b),
             (Self::Map(a), Self::Map(b)) => {
-                a.len() == b.len()
-                    && a.iter().all(|(key, value)| b.get(&key).is_some_and(|other| value.equals(&other)))
+                a.len() == b.len() && a.iter().all(|(key, value)| b.get(&key).is_some_and(|other| value.equals(&other)))
             }
             (Self::Object(a), Self::Object(b)) => {
                 a.name == b.name
@@ -373,7 +372,9 @@ impl<'a> Value<'a> {
                 (Opaque::Format(a), Opaque::Format(b)) => std::ptr::eq(*a, *b),
                 _ => false,
             },
-            (a, b) => a.is_number() && b.is_number() && crate::numbers::compare(a, b).is_some_and(|order| order.is_eq()),
+            (a, b) => {
+                a.is_number() && b.is_number() && crate::numbers::compare(a, b).is_some_and(|order| order.is_eq())
+            }
         }
     }
 

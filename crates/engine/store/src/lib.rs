@@ -11,7 +11,6 @@
 mod backup;
 mod change;
 mod compaction;
-pub mod disk;
 mod frame;
 mod log;
 mod open;
@@ -26,6 +25,7 @@ mod writer;
 
 pub use backup::{Backup, BackupError, REVISION_LEAP, restore};
 pub use change::{Change, CommitError, Committed, Conflict, Expect, Value, Write};
+pub use coracle_disk as disk;
 pub use open::OpenError;
 pub use record::{Meta, Record};
 pub use snapshot::{RevisionError, Snapshot};

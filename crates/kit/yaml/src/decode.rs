@@ -1,6 +1,7 @@
 //! Reading a mapping field by field into types, with errors that name the field, the place and what was expected.
 
-use crate::node::{Mapping, Mark, Node, Value};
+use crate::emit::go_float;
+use crate::node::{Mapping, Mark, Node, Scalar, Value};
 use crate::resolve::Resolved;
 
 /// What is wrong with a field, and where.
@@ -24,23 +25,44 @@ pub struct Located<T> {
     pub mark: Mark,
 }
 
+/// How strictly fields are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// Names and types have to be right.
+    Exact,
+    /// As Go's JSON decoder reads a file that was YAML 1.1: names fit in any case, `yes` is a truth value, and a null
+    /// where a string is expected is the empty one.
+    Json,
+    /// As [`Manner::Json`], but fields nobody knows are left alone, and numbers and truth values are taken as text.
+    Loose,
+}
+
 /// The fields of one mapping. Each reader names a field that may be there; [`Fields::finish`] refuses the others.
 pub struct Fields<'a> {
     mapping: &'a Mapping,
     mark: Mark,
     path: String,
+    manner: Manner,
     known: Vec<&'static str>,
 }
 
 impl<'a> Fields<'a> {
     /// The fields of `node`, which errors call `path` (empty at the top of a file).
     pub fn of(node: &'a Node, path: &str) -> Result<Self, DecodeError> {
+        Fields::read(node, path, Manner::Exact)
+    }
+
+    pub fn read(node: &'a Node, path: &str, manner: Manner) -> Result<Self, DecodeError> {
         match &node.value {
             Value::Mapping(mapping) => {
-                Ok(Fields { mapping, mark: node.mark, path: path.to_owned(), known: Vec::new() })
+                Ok(Fields { mapping, mark: node.mark, path: path.to_owned(), manner, known: Vec::new() })
             }
             _ => Err(unexpected(node, path, "a mapping of fields")),
         }
+    }
+
+    pub fn manner(&self) -> Manner {
+        self.manner
     }
 
     pub fn mark(&self) -> Mark {
@@ -54,13 +76,23 @@ impl<'a> Fields<'a> {
 
     /// The node of a field; null counts as not there, as it does everywhere in Kubernetes.
     pub fn node(&mut self, key: &'static str) -> Option<&'a Node> {
+        self.any_node(key).filter(|node| !node.is_null())
+    }
+
+    /// The node of a field, null or not.
+    pub fn any_node(&mut self, key: &'static str) -> Option<&'a Node> {
         self.known.push(key);
-        self.mapping.get(key).filter(|node| !node.is_null())
+        match self.manner {
+            Manner::Exact => self.mapping.get(key),
+            _ => {
+                self.mapping.iter().filter(|entry| entry.key.eq_ignore_ascii_case(key)).last().map(|entry| &entry.value)
+            }
+        }
     }
 
     pub fn text(&mut self, key: &'static str) -> Result<Option<Located<String>>, DecodeError> {
         let Some(node) = self.node(key) else { return Ok(None) };
-        let value = text_of(node, &self.path_of(key))?;
+        let value = self.text_of(node, &self.path_of(key))?;
         Ok(Some(Located { value, mark: node.mark }))
     }
 
@@ -84,7 +116,7 @@ impl<'a> Fields<'a> {
     pub fn flag(&mut self, key: &'static str) -> Result<bool, DecodeError> {
         let Some(node) = self.node(key) else { return Ok(false) };
         match &node.value {
-            Value::Scalar(scalar) => match scalar.resolve() {
+            Value::Scalar(scalar) => match self.resolve(scalar) {
                 Resolved::Bool(value) => Ok(value),
                 _ => Err(unexpected(node, &self.path_of(key), "true or false")),
             },
@@ -101,7 +133,9 @@ impl<'a> Fields<'a> {
         let path = self.path_of(key);
         let items = self.list(key)?.iter().enumerate();
         items
-            .map(|(index, node)| Ok(Located { value: text_of(node, &format!("{path}[{index}]"))?, mark: node.mark }))
+            .map(|(index, node)| {
+                Ok(Located { value: self.text_of(node, &format!("{path}[{index}]"))?, mark: node.mark })
+            })
             .collect()
     }
 
@@ -113,17 +147,41 @@ impl<'a> Fields<'a> {
         mapping
             .iter()
             .map(|entry| {
-                let value = text_of(&entry.value, &format!("{path}.{}", entry.key))?;
-                Ok((entry.key.to_string(), Located { value, mark: entry.value.mark }))
+                let value = self.text_of(&entry.value, &format!("{path}.{}", entry.key))?;
+                let key = if self.manner == Manner::Json { entry.old_key() } else { (&*entry.key).into() };
+                Ok((key.into_owned(), Located { value, mark: entry.value.mark }))
             })
             .collect()
     }
 
+    fn resolve(&self, scalar: &Scalar) -> Resolved {
+        if self.manner == Manner::Exact { scalar.resolve() } else { scalar.resolve_old() }
+    }
+
+    fn text_of(&self, node: &Node, path: &str) -> Result<String, DecodeError> {
+        let (manner, Value::Scalar(scalar)) = (self.manner, &node.value) else { return text_of(node, path) };
+        match self.resolve(scalar) {
+            Resolved::String | Resolved::Timestamp(_) => Ok(scalar.text.to_string()),
+            Resolved::Null if manner != Manner::Exact => Ok(String::new()),
+            Resolved::Bool(value) if manner == Manner::Loose => Ok(value.to_string()),
+            Resolved::Int(value) if manner == Manner::Loose => Ok(value.to_string()),
+            Resolved::UInt(value) if manner == Manner::Loose => Ok(value.to_string()),
+            Resolved::Float(value) if manner == Manner::Loose => Ok(go_float(value)),
+            _ => Err(unexpected(node, path, "a string")),
+        }
+    }
+
+    fn knows(&self, key: &str) -> bool {
+        match self.manner {
+            Manner::Exact => self.known.contains(&key),
+            Manner::Json => self.known.iter().any(|known| known.eq_ignore_ascii_case(key)),
+            Manner::Loose => true,
+        }
+    }
+
     /// Refuses the first field nobody asked for, with the nearest known name.
     pub fn finish(self) -> Result<(), DecodeError> {
-        let Some(unknown) = self.mapping.iter().find(|entry| !self.known.contains(&&*entry.key)) else {
-            return Ok(());
-        };
+        let Some(unknown) = self.mapping.iter().find(|entry| !self.knows(&entry.key)) else { return Ok(()) };
         let name = self.path_of(&unknown.key);
         let message = match nearest(&unknown.key, &self.known) {
             Some(suggestion) => format!("unknown field {name:?}; did you mean {suggestion:?}?"),

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Number};
 
-use crate::node::{Node, Scalar, Value};
+use crate::node::{Entry, Node, Scalar, Value};
 use crate::resolve::Resolved;
 
 /// Whole numbers up to here are written without an exponent by Go's JSON encoder, and so are integers to what reads it.
@@ -34,7 +34,8 @@ impl Node {
                 let mut node = Node::mapping();
                 let mapping = node.as_mapping_mut().expect("just made as one");
                 for (key, value) in fields {
-                    mapping.insert(key, Node::from_json(value));
+                    let value = Node::from_json(value);
+                    mapping.push(Entry { key: key.as_str().into(), key_mark: value.mark, key_quoted: true, value });
                 }
                 node
             }

@@ -17,6 +17,6 @@ mod writer;
 pub use emit::{emit, emit_documents, go_float};
 pub use load::{Build, load};
 pub use node::{Entry, FileId, Mapping, Mark, Node, Scalar, Style, Value};
-pub use parse::{ParseError, parse, parse_one};
+pub use parse::{ParseError, Repeated, parse, parse_first, parse_one};
 pub use resolve::Resolved;
 pub use writer::{Kind, Layout, Source, write};

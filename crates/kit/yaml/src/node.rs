@@ -38,6 +38,11 @@ impl Scalar {
     pub fn resolve(&self) -> Resolved {
         resolve::scalar(self)
     }
+
+    /// The value this scalar stands for to a reader of YAML 1.1, as most Go programs read their own configuration.
+    pub fn resolve_old(&self) -> Resolved {
+        resolve::words_of_old(self)
+    }
 }
 
 /// What a node is.
@@ -63,11 +68,43 @@ impl PartialEq for Node {
 }
 
 /// A key with its value.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Entry {
     pub key: Box<str>,
     pub key_mark: Mark,
+    /// The key is a string whatever it looks like: it was quoted. A bare `8080` is a number, which not every reader
+    /// takes for a key.
+    pub key_quoted: bool,
     pub value: Node,
+}
+
+/// Entries are equal when they say the same; how the key was written does not matter.
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key && self.value == other.value
+    }
+}
+
+impl Entry {
+    /// The key as a reader of YAML 1.1 gives it to JSON: a bare `n` is `false`, and `010` is `8`.
+    pub fn old_key(&self) -> std::borrow::Cow<'_, str> {
+        if self.key_quoted {
+            return (&*self.key).into();
+        }
+        let scalar = Scalar { text: self.key.clone(), style: Style::Plain, tag: None };
+        match scalar.resolve_old() {
+            Resolved::Bool(value) => value.to_string().into(),
+            Resolved::Int(value) => value.to_string().into(),
+            Resolved::UInt(value) => value.to_string().into(),
+            Resolved::Float(value) => crate::emit::go_float(value).into(),
+            _ => (&*self.key).into(),
+        }
+    }
+
+    /// Whether the key is a number, a truth value or nothing instead of a string.
+    pub fn key_is_bare(&self) -> bool {
+        !self.key_quoted && resolve::plain_is_no_string(&self.key)
+    }
 }
 
 /// Keys in the order they were written, each once.
@@ -119,19 +156,27 @@ impl Mapping {
             Some(old) => *old = value,
             None => {
                 let key_mark = value.mark;
-                self.entries.push(Entry { key: key.into(), key_mark, value });
+                self.entries.push(Entry { key: key.into(), key_mark, key_quoted: false, value });
             }
         }
     }
 
     /// Adds an entry known to be new.
-    pub(crate) fn push(&mut self, entry: Entry) {
+    pub fn push(&mut self, entry: Entry) {
         self.entries.push(entry);
     }
 
     pub fn remove(&mut self, key: &str) -> Option<Node> {
+        self.remove_entry(key).map(|entry| entry.value)
+    }
+
+    pub fn remove_entry(&mut self, key: &str) -> Option<Entry> {
         let index = self.entries.iter().position(|entry| &*entry.key == key)?;
-        Some(self.entries.remove(index).value)
+        Some(self.entries.remove(index))
+    }
+
+    pub fn retain(&mut self, keep: impl FnMut(&Entry) -> bool) {
+        self.entries.retain(keep);
     }
 
     /// The value under `key`, made by `make` if the key is not there.
@@ -140,7 +185,7 @@ impl Mapping {
             Some(index) => index,
             None => {
                 let value = make();
-                self.entries.push(Entry { key: key.into(), key_mark: value.mark, value });
+                self.entries.push(Entry { key: key.into(), key_mark: value.mark, key_quoted: false, value });
                 self.entries.len() - 1
             }
         };

@@ -17,19 +17,19 @@ pub struct ParseError {
     pub message: String,
 }
 
+/// What a key that a mapping has twice means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeated {
+    Refused,
+    LastWins,
+}
+
 /// All documents of `text`, in order. A document with nothing in it is a null node.
 pub fn parse(text: &str, file: FileId) -> Result<Vec<Node>, ParseError> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut builder = Builder {
-        parser: Parser::new_from_str(text),
-        file,
-        anchors: Vec::new(),
-        alias_nodes: 0,
-        empty_at: Mark { file, line: 1, column: 1 },
-    };
+    let mut builder = Builder::new(text, Mark { file, line: 1, column: 1 }, Repeated::Refused);
     let mut documents = Vec::new();
     loop {
-        let (event, span) = builder.next()?;
+        let (event, _) = builder.next()?;
         match event {
             Event::StreamEnd => return Ok(documents),
             Event::DocumentStart(_) => {
@@ -37,7 +37,23 @@ pub fn parse(text: &str, file: FileId) -> Result<Vec<Node>, ParseError> {
                 let (event, span) = builder.next()?;
                 documents.push(builder.node(event, span, 0)?);
             }
-            _ => builder.empty_at = builder.mark(span),
+            _ => {}
+        }
+    }
+}
+
+/// The first document of `text`, which begins at `start` of its file. What follows it is not looked at.
+pub fn parse_first(text: &str, start: Mark, repeated: Repeated) -> Result<Option<Node>, ParseError> {
+    let mut builder = Builder::new(text, start, repeated);
+    loop {
+        let (event, _) = builder.next()?;
+        match event {
+            Event::StreamEnd => return Ok(None),
+            Event::DocumentStart(_) => {
+                let (event, span) = builder.next()?;
+                return builder.node(event, span, 0).map(Some);
+            }
+            _ => {}
         }
     }
 }
@@ -57,14 +73,30 @@ pub fn parse_one(text: &str, file: FileId) -> Result<Node, ParseError> {
 
 struct Builder<'input> {
     parser: Parser<'input, StrInput<'input>>,
-    file: FileId,
+    /// The number of characters, if the text does not end with a line break: a block that reaches so far has none at
+    /// its end either.
+    cut_off_at: Option<usize>,
+    start: Mark,
+    repeated: Repeated,
     /// Finished anchored nodes by the parser's anchor number.
     anchors: Vec<(usize, Node)>,
     alias_nodes: usize,
-    empty_at: Mark,
 }
 
 impl<'input> Builder<'input> {
+    fn new(text: &'input str, start: Mark, repeated: Repeated) -> Self {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let is_cut_off = text.rsplit('\n').next().is_some_and(|line| !line.trim_matches(' ').is_empty());
+        Builder {
+            parser: Parser::new_from_str(text),
+            cut_off_at: is_cut_off.then(|| text.chars().count()),
+            start,
+            repeated,
+            anchors: Vec::new(),
+            alias_nodes: 0,
+        }
+    }
+
     fn next(&mut self) -> Result<(Event<'input>, Span), ParseError> {
         match self.parser.next_event() {
             Some(Ok(next)) => Ok(next),
@@ -74,12 +106,12 @@ impl<'input> Builder<'input> {
     }
 
     fn scan_error(&self, error: &ScanError) -> ParseError {
-        let mark = mark_of(self.file, error.marker().line(), error.marker().col());
+        let mark = mark_of(self.start, error.marker().line(), error.marker().col());
         ParseError { mark, message: error.info().to_owned() }
     }
 
     fn mark(&self, span: Span) -> Mark {
-        mark_of(self.file, span.start.line(), span.start.col())
+        mark_of(self.start, span.start.line(), span.start.col())
     }
 
     fn node(&mut self, event: Event<'input>, span: Span, depth: usize) -> Result<Node, ParseError> {
@@ -89,8 +121,11 @@ impl<'input> Builder<'input> {
         }
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let scalar =
-                    Scalar { text: text.into(), style: style_of(style), tag: tag.map(|tag| tag_text(&tag).into()) };
+                let style = style_of(style);
+                let is_cut_off = matches!(style, Style::Literal | Style::Folded)
+                    && self.cut_off_at.is_some_and(|end| span.end.index() >= end);
+                let text = text.strip_suffix('\n').filter(|_| is_cut_off).unwrap_or(&text);
+                let scalar = Scalar { text: text.into(), style, tag: tag.map(|tag| tag_text(&tag).into()) };
                 Ok(self.anchored(anchor, Node { mark, value: Value::Scalar(scalar) }))
             }
             Event::SequenceStart(anchor, _) => {
@@ -151,11 +186,16 @@ impl<'input> Builder<'input> {
                 continue;
             }
             if let Some(first) = mapping.entry(&scalar.text) {
+                if self.repeated == Repeated::LastWins {
+                    mapping.insert(&scalar.text, value);
+                    continue;
+                }
                 let message =
                     format!("the key {:?} is here twice; the first is at line {}", scalar.text, first.key_mark.line);
                 return Err(ParseError { mark: key_mark, message });
             }
-            mapping.push(Entry { key: scalar.text, key_mark, value });
+            let key_quoted = scalar.style != Style::Plain || scalar.tag.as_deref() == Some("str");
+            mapping.push(Entry { key: scalar.text, key_mark, key_quoted, value });
         }
         for node in merged {
             merge_into(&mut mapping, node)?;
@@ -190,9 +230,10 @@ fn count(node: &Node) -> usize {
     }
 }
 
-fn mark_of(file: FileId, line: usize, column: usize) -> Mark {
+fn mark_of(start: Mark, line: usize, column: usize) -> Mark {
     let small = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    Mark { file, line: small(line), column: small(column).saturating_add(1) }
+    let line = small(line).saturating_add(start.line.saturating_sub(1));
+    Mark { file: start.file, line, column: small(column).saturating_add(1) }
 }
 
 fn style_of(style: ScalarStyle) -> Style {

@@ -39,6 +39,15 @@ pub(crate) fn words_of_old(scalar: &Scalar) -> Resolved {
     }
 }
 
+/// Whether a plain scalar is anything but a string; most are told by their first letter.
+pub(crate) fn plain_is_no_string(text: &str) -> bool {
+    let may_be_special = match text.as_bytes().first() {
+        None => true,
+        Some(first) => first.is_ascii_digit() || b"+-.~tTfFnN".contains(first),
+    };
+    may_be_special && plain(text) != Resolved::String
+}
+
 /// The meaning of a plain scalar.
 fn plain(text: &str) -> Resolved {
     match text {

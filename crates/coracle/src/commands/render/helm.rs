@@ -124,7 +124,7 @@ fn read(path: &str) -> Result<String, String> {
 }
 
 /// The clock, dice and time zone of this machine; no cluster.
-struct ThisMachine {
+pub(super) struct ThisMachine {
     cluster: NoCluster,
 }
 

@@ -1,5 +1,7 @@
 //! Which draft a schema is of, and what its references point to.
 
+use std::collections::HashSet;
+
 use serde_json::Value as Json;
 
 /// A schema document.
@@ -15,7 +17,33 @@ impl<'s> Root<'s> {
             None => 2020,
             Some(uri) => draft(uri)?,
         };
-        Ok(Root { schema, draft })
+        let root = Root { schema, draft };
+        root.check()?;
+        Ok(root)
+    }
+
+    /// Every reference must lead somewhere, whether or not a value ever meets it.
+    fn check(&self) -> Result<(), String> {
+        let mut seen = HashSet::new();
+        let mut pending = vec![self.schema];
+        while let Some(schema) = pending.pop() {
+            let Json::Object(fields) = schema else { continue };
+            if !seen.insert(std::ptr::from_ref(schema)) {
+                continue;
+            }
+            for (key, value) in fields {
+                match (key.as_str(), value) {
+                    ("$ref", Json::String(reference)) => pending.push(self.resolve(reference)?),
+                    ("$defs" | "definitions" | "enum" | "const" | "default" | "examples", _) => {}
+                    ("properties" | "patternProperties" | "dependentSchemas" | "dependencies", Json::Object(named)) => {
+                        pending.extend(named.values());
+                    }
+                    (_, Json::Array(schemas)) => pending.extend(schemas),
+                    _ => pending.push(value),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The schema a reference points to.

@@ -98,6 +98,12 @@ fn without_place(text: &str, dir: &Path) -> String {
     text.replace(&dir.display().to_string(), "DIR")
 }
 
+/// What is wrong with a YAML text is told in words of our own; that something is, and in which file, must be the same.
+fn without_yaml_details(text: &str) -> String {
+    let mark = "error converting YAML to JSON: yaml:";
+    text.find(mark).map_or_else(|| text.to_owned(), |at| text[..at + mark.len()].to_owned())
+}
+
 /// What we say.
 fn ours(case: &Case, dir: &Path, flavour: Flavour) -> String {
     match render(case, dir, flavour) {
@@ -182,7 +188,7 @@ fn check(flavour: Flavour, extension: &str, variable: &str) {
         }
         let want = fs::read_to_string(&golden).unwrap_or_default();
         let got = on_deep_stack(|| ours(&case, dir.path(), flavour));
-        if want != got {
+        if without_yaml_details(&want) != without_yaml_details(&got) {
             wrong.push(format!("{}:\n--- want\n{want}--- got\n{got}", case.name));
         }
     }

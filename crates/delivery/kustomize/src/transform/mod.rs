@@ -1,49 +1,130 @@
-//! The transformers, in kustomize's order. One file a transformer.
+//! The built-in transformers: each a file, made from a field of the kustomization or from an object of its kind.
 
+mod affixes;
 mod images;
-mod labels;
-mod names;
+mod metadata;
 mod namespace;
-mod patches;
+pub(crate) mod patches;
+mod replacements;
+mod replacements_text;
 mod replicas;
-mod select;
+mod values;
 
-use crate::accumulate::Context;
 use crate::error::Error;
-use crate::fieldspec::WalkError;
-use crate::kustomization::Kustomization;
-use crate::resource::Resource;
-use crate::tables;
+use crate::fieldspec::FieldSpec;
+use crate::hash;
+use crate::load::Session;
+use crate::merge::Types;
+use crate::origin::{Origin, add_transformation};
+use crate::read::replacements::Replacement;
+use crate::read::{Image, Replica};
+use crate::resources::Resources;
 
-pub(crate) fn all(
-    context: &Context<'_>,
-    directory: &str,
-    file: &str,
-    kustomization: &Kustomization,
-    resources: &mut Vec<Resource>,
-) -> Result<(), Error> {
-    let walked = |result: Result<(), WalkError>| result.map_err(|error| context.at(error.mark, error.message));
-    let source = patches::Source { context, directory, file };
-    patches::strategic_merge_files(&source, &kustomization.patches_strategic_merge, resources)?;
-    patches::all(&source, &kustomization.patches, resources)?;
-    if let Some(name) = &kustomization.namespace {
-        namespace::set(&name.value, resources).map_err(|error| {
-            let mark = if error.mark.line > 0 { error.mark } else { name.mark };
-            context.at(mark, error.message)
-        })?;
-    }
-    names::add(&kustomization.name_prefix, &kustomization.name_suffix, resources);
-    for labels in &kustomization.labels {
-        walked(labels::add(&labels.pairs, &labels::fields(labels), resources))?;
-    }
-    walked(labels::add(&kustomization.common_labels, &tables::COMMON_LABELS, resources))?;
-    walked(labels::add(&kustomization.common_annotations, &tables::COMMON_ANNOTATIONS, resources))?;
-    patches::all(&source, &kustomization.patches_json6902, resources)?;
-    for replica in &kustomization.replicas {
-        replicas::set(replica, resources).map_err(|error| context.at(error.mark, error.message))?;
-    }
-    for image in &kustomization.images {
-        walked(images::set(image, resources))?;
+pub(crate) use namespace::{SubjectMode, Subjects};
+pub(crate) use patches::{JsonPatch, PatchTransformer};
+pub(crate) use values::{ValueAdd, ValueTarget};
+
+/// What changes resources.
+pub(crate) enum Transformer {
+    Annotations {
+        annotations: Vec<(String, String)>,
+        fields: Vec<FieldSpec>,
+    },
+    Labels {
+        labels: Vec<(String, String)>,
+        fields: Vec<FieldSpec>,
+    },
+    Namespace(SubjectMode),
+    Prefix {
+        prefix: String,
+        fields: Vec<FieldSpec>,
+    },
+    Suffix {
+        suffix: String,
+        fields: Vec<FieldSpec>,
+    },
+    PrefixSuffix {
+        prefix: String,
+        suffix: String,
+        fields: Vec<FieldSpec>,
+    },
+    Hash,
+    Image {
+        image: Image,
+        fields: Vec<FieldSpec>,
+    },
+    Patch(PatchTransformer),
+    /// `patchesStrategicMerge`: each patch finds its object by name.
+    StrategicMerge(Vec<crate::resource::Resource>),
+    Json6902(JsonPatch),
+    Replicas {
+        replica: Replica,
+        fields: Vec<FieldSpec>,
+    },
+    Replacements(Vec<Replacement>),
+    ValueAdd(ValueAdd),
+}
+
+/// A transformer, and where it came from if that is to be noted.
+pub(crate) struct Step {
+    pub transformer: Transformer,
+    pub origin: Option<Origin>,
+}
+
+/// What transformers need besides the resources.
+#[derive(Clone, Copy)]
+pub(crate) struct Around<'a> {
+    pub session: &'a Session<'a>,
+    pub types: &'a Types,
+}
+
+/// Runs transformers one after the other; what they empty is gone.
+pub(crate) fn run(around: Around<'_>, steps: &mut [Step], resources: &mut Resources) -> Result<(), Error> {
+    for step in steps {
+        step.transformer.apply(around, resources)?;
+        if let Some(origin) = &step.origin {
+            resources.list.iter_mut().for_each(|resource| add_transformation(resource, origin));
+        }
+        resources.drop_empty();
     }
     Ok(())
+}
+
+impl Transformer {
+    pub fn apply(&mut self, around: Around<'_>, resources: &mut Resources) -> Result<(), Error> {
+        let result = match self {
+            Transformer::Annotations { annotations, fields } => {
+                metadata::set_entries(annotations, fields, &mut resources.list)
+            }
+            Transformer::Labels { labels, fields } => metadata::set_entries(labels, fields, &mut resources.list),
+            Transformer::Namespace(mode) => namespace::set(mode, resources),
+            Transformer::Prefix { prefix, fields } => affixes::add_prefix(prefix, fields, &mut resources.list),
+            Transformer::Suffix { suffix, fields } => affixes::add_suffix(suffix, fields, &mut resources.list),
+            Transformer::PrefixSuffix { prefix, suffix, fields } => {
+                affixes::add_prefix(prefix, fields, &mut resources.list)
+                    .and_then(|()| affixes::add_suffix(suffix, fields, &mut resources.list))
+            }
+            Transformer::Hash => {
+                add_hashes(resources);
+                Ok(())
+            }
+            Transformer::Image { image, fields } => images::set(image, fields, &mut resources.list),
+            Transformer::Patch(patch) => patch.apply(around.types, resources),
+            Transformer::StrategicMerge(patches) => patches::by_name(around.types, patches, resources),
+            Transformer::Json6902(patch) => patch.apply(resources),
+            Transformer::Replicas { replica, fields } => replicas::set(replica, fields, resources),
+            Transformer::Replacements(replacements) => replacements::all(replacements, &mut resources.list),
+            Transformer::ValueAdd(add) => add.apply(&mut resources.list),
+        };
+        result.map_err(|trouble| around.session.error(trouble))
+    }
+}
+
+/// Generated objects are called by their content.
+pub(crate) fn add_hashes(resources: &mut Resources) {
+    for resource in resources.list.iter_mut().filter(|resource| resource.needs_hash()) {
+        let name = format!("{}-{}", resource.name(), hash::suffix(&resource.node));
+        resource.store_previous();
+        resource.set_name(&name);
+    }
 }

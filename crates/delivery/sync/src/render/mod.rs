@@ -10,7 +10,7 @@ mod image;
 mod preview;
 mod settings;
 
-use coracle_kustomize::Order;
+use coracle_kustomize::{Options, Order};
 
 use crate::application::HelmSource;
 use crate::builder::Image;
@@ -166,9 +166,12 @@ fn join(directory: &str, name: &str) -> String {
 
 fn kustomized(tree: &dyn Tree, directory: &str) -> Result<Vec<Manifest>, RenderError> {
     let files = KustomizeFiles::new(tree)?;
-    let documents = coracle_kustomize::build(&files, directory, Order::Fifo).map_err(|error| {
+    let options = Options { order: Order::Fifo, ..Options::default() };
+    let documents = coracle_kustomize::build(&files, directory, &options).map_err(|error| {
         let chain: String = error.chain.iter().rev().map(|file| format!(" (included from {file})")).collect();
-        RenderError { message: error.message + &chain, file: error.file, line: error.line, column: error.column }
+        let others: String = error.others.iter().map(|other| format!("\n{other}")).collect();
+        let message = error.message + &chain + &others;
+        RenderError { message, file: error.file, line: error.line, column: error.column }
     })?;
     let names = std::sync::Arc::new(documents.files);
     Ok(documents.list.into_iter().map(|node| Manifest::written(node, names.clone())).collect())
@@ -242,7 +245,8 @@ mod tests {
     }
 
     fn check(text: &str, branch: &str, path: &str, expected: Expect) {
-        let place = Place { path: path.to_owned(), app: "hello".to_owned(), ..Place::default() };
+        let place =
+            Place { path: path.to_owned(), app: "hello".to_owned(), namespace: "hello".to_owned(), ..Place::default() };
         let shown = match plan(&files(text), &place) {
             Err(error) => error.to_string(),
             Ok(plan) => {
@@ -284,7 +288,7 @@ mod tests {
                 kind: ConfigMap
                 metadata:
                   name: hello
-                  namespace: ""
+                  namespace: hello
             "#]],
         );
         let helm: HelmSource = serde_json::from_value(serde_json::json!({
@@ -310,7 +314,15 @@ mod tests {
     #[test]
     fn a_charts_error_is_told_at_its_place() {
         let chart = "-- Chart.yaml --\napiVersion: v2\nname: web\nversion: 1.0.0\n-- templates/a.yaml --\n\n{{ .Values.a.b }}\n";
-        check(chart, "main", ".", expect![[r#""#]]);
+        check(
+            chart,
+            "main",
+            ".",
+            expect![[r#"
+            templates/a.yaml:2:10: web/templates/a.yaml:2:10
+              executing "web/templates/a.yaml" at <.Values.a.b>:
+                nil pointer evaluating interface {}.b"#]],
+        );
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl Conversion {
                 object
             }
             Self::AutoscalingV1 => autoscaling_to_v1(object),
-            Self::Older(older) => older.from_today(object),
+            Self::Older(older) => older.to_older(object),
         }
     }
 }

@@ -10,8 +10,7 @@ use std::sync::Arc;
 use super::{Call, Today, incoming, served_bytes};
 use crate::{
     admission::{self, Operation},
-    crd,
-    names, object,
+    crd, names, object,
     request::query::WriteOptions,
     response::Answer,
     server::commit_failure,

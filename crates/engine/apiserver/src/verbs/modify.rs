@@ -12,8 +12,7 @@ use super::{
 };
 use crate::{
     admission::{self, Operation},
-    crd,
-    object,
+    crd, object,
     request::query::WriteOptions,
     server::commit_failure,
     status::{Cause, Failure},

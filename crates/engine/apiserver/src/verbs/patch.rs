@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     object,
-    request::{Request, payload, query::WriteOptions},
+    request::{
+        Request, payload,
+        query::{FieldValidation, WriteOptions},
+    },
     response::Answer,
     status::{Cause, Failure},
 };
@@ -153,6 +156,9 @@ async fn apply_patch(call: &Call<'_>, options: &WriteOptions) -> Result<Answer, 
     if config["metadata"].get("managedFields").is_some_and(|fields| !fields.is_null()) {
         return Err(Failure::bad_request("metadata.managedFields must be nil"));
     }
+    if options.field_validation == FieldValidation::Strict {
+        check_declared(call, &decoded.strict)?;
+    }
     incoming::check_fields(call.request, kind, &mut config, decoded.strict, options.field_validation)?;
     let name = &call.request.info.name;
     if object::name(&config).is_empty() {
@@ -185,6 +191,24 @@ async fn apply_patch(call: &Call<'_>, options: &WriteOptions) -> Result<Answer, 
         .await?;
         return call.show(StatusCode::OK, written.bytes(call).await?);
     }
+}
+
+/// Refuses unknown fields as upstream does where it owns fields one by one; duplicates are refused before that.
+fn check_declared(call: &Call<'_>, problems: &[String]) -> Result<(), Failure> {
+    let unknown = |problem: &String| {
+        let path = problem.strip_prefix("unknown field \"")?.strip_suffix('"')?;
+        Some(format!(".{path}: field not declared in schema"))
+    };
+    let unknown: Option<Vec<String>> = problems.iter().map(unknown).collect();
+    let list = match unknown.as_deref() {
+        None | Some([]) => return Ok(()),
+        Some([one]) => one.clone(),
+        Some(many) => format!("errors:\n  {}", many.join("\n  ")),
+    };
+    let info = &call.request.info;
+    let of =
+        format!("{}/{}; {}, Kind={}", info.namespace, info.name, call.resource.api_version, call.resource.kind.kind);
+    Err(Failure::plain(500, "", format!("failed to create typed patch object ({of}): {list}")))
 }
 
 fn merge(call: &Call<'_>, options: &WriteOptions, live: Option<&Value>, config: Value) -> Result<Value, Failure> {

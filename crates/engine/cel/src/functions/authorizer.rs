@@ -128,12 +128,7 @@ fn of<'a>(value: &Value<'a>, stage: Stage) -> Result<CheckValue<'a>, EvalError> 
     }
 }
 
-fn step<'a>(
-    args: &[Value<'a>],
-    from: Stage,
-    to: Stage,
-    set: fn(&mut Check, String),
-) -> Result<Value<'a>, EvalError> {
+fn step<'a>(args: &[Value<'a>], from: Stage, to: Stage, set: fn(&mut Check, String)) -> Result<Value<'a>, EvalError> {
     let [value, Value::String(text)] = args else { return Err(EvalError::no_such_overload()) };
     let mut next = of(value, from)?;
     set(&mut next.check, text.to_string());

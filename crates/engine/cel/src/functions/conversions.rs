@@ -103,7 +103,8 @@ fn to_string<'a>(args: &[Value<'a>]) -> Outcome<'a> {
     Ok(match &args[0] {
         Value::String(text) => Value::String(text.clone()),
         Value::Bytes(bytes) => {
-            let text = std::str::from_utf8(bytes).map_err(|_| EvalError::new("invalid UTF-8 in bytes, cannot convert to string"))?;
+            let text = std::str::from_utf8(bytes)
+                .map_err(|_| EvalError::new("invalid UTF-8 in bytes, cannot convert to string"))?;
             Value::text(text)
         }
         Value::Double(value) => Value::text(numbers::double_text(*value)),

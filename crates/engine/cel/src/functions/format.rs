@@ -52,7 +52,11 @@ fn fail(why: &str) -> EvalError {
 fn write(verb: char, precision: Option<usize>, value: &Value<'_>) -> Result<String, EvalError> {
     let places = precision.unwrap_or(PLACES);
     let wrong = |what: &str| {
-        fail(&format!("error during formatting: {what} clause can only be used on {}, was given {}", accepted(verb), value.type_name()))
+        fail(&format!(
+            "error during formatting: {what} clause can only be used on {}, was given {}",
+            accepted(verb),
+            value.type_name()
+        ))
     };
     match verb {
         's' => plain(value),
@@ -138,7 +142,14 @@ fn number(value: &Value<'_>) -> Option<f64> {
 }
 
 fn special(value: f64) -> String {
-    if value.is_nan() { "NaN" } else if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned()
+    if value.is_nan() {
+        "NaN"
+    } else if value > 0.0 {
+        "Infinity"
+    } else {
+        "-Infinity"
+    }
+    .to_owned()
 }
 
 fn plain(value: &Value<'_>) -> Result<String, EvalError> {
@@ -158,7 +169,10 @@ fn plain(value: &Value<'_>) -> Result<String, EvalError> {
             format!("{{{}}}", entries.join(", "))
         }
         Value::Opaque(_) | Value::Optional(_) | Value::Object(_) => {
-            return Err(fail(&format!("error during formatting: string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps, was given {}", value.type_name())));
+            return Err(fail(&format!(
+                "error during formatting: string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps, was given {}",
+                value.type_name()
+            )));
         }
         other => other.to_text(),
     })

@@ -134,7 +134,11 @@ fn flatten_into<'a>(list: &List<'a>, depth: i64, out: &mut Vec<Value<'a>>) {
 fn sort<'a>(args: &[Value<'a>], keys: &Value<'a>) -> Outcome<'a> {
     let (items, keys) = (list(&args[0])?, list(keys)?);
     if items.len() != keys.len() {
-        let text = format!("@sortByAssociatedKeys() expected a list of the same size as the associated keys list, but got {} and {} elements respectively.", items.len(), keys.len());
+        let text = format!(
+            "@sortByAssociatedKeys() expected a list of the same size as the associated keys list, but got {} and {} elements respectively.",
+            items.len(),
+            keys.len()
+        );
         return Err(EvalError::new(text));
     }
     let mut pairs: Vec<_> = keys.iter().zip(items.iter()).collect();

@@ -21,16 +21,28 @@ static FORMATS: [NamedFormat; 13] = [
     NamedFormat { name: "dns1123Subdomain", expression_size: 60, problems: names::dns_1123_subdomain },
     NamedFormat { name: "dns1035Label", expression_size: 30, problems: names::dns_1035_label },
     NamedFormat { name: "qualifiedName", expression_size: 60, problems: names::qualified_name },
-    NamedFormat { name: "dns1123LabelPrefix", expression_size: 30, problems: |text| names::dns_1123_label(&whole(text)) },
+    NamedFormat {
+        name: "dns1123LabelPrefix",
+        expression_size: 30,
+        problems: |text| names::dns_1123_label(&whole(text)),
+    },
     NamedFormat {
         name: "dns1123SubdomainPrefix",
         expression_size: 60,
         problems: |text| names::dns_1123_subdomain(&whole(text)),
     },
-    NamedFormat { name: "dns1035LabelPrefix", expression_size: 30, problems: |text| names::dns_1035_label(&whole(text)) },
+    NamedFormat {
+        name: "dns1035LabelPrefix",
+        expression_size: 30,
+        problems: |text| names::dns_1035_label(&whole(text)),
+    },
     NamedFormat { name: "labelValue", expression_size: 40, problems: names::label_value },
     NamedFormat { name: "uri", expression_size: 1400, problems: uri },
-    NamedFormat { name: "uuid", expression_size: 60, problems: |text| unless(is_uuid(text), "does not match the UUID format") },
+    NamedFormat {
+        name: "uuid",
+        expression_size: 60,
+        problems: |text| unless(is_uuid(text), "does not match the UUID format"),
+    },
     NamedFormat {
         name: "byte",
         expression_size: 70,

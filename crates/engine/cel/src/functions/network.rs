@@ -147,7 +147,9 @@ fn address(text: &str) -> Result<IpAddr, String> {
         return Err(format!("IP address {text:?} with zone value is not allowed"));
     }
     let address: IpAddr = text.parse().map_err(|_| {
-        format!("IP Address {text:?} parse error during conversion from string: ParseAddr({text:?}): unable to parse IP")
+        format!(
+            "IP Address {text:?} parse error during conversion from string: ParseAddr({text:?}): unable to parse IP"
+        )
     })?;
     match address {
         IpAddr::V6(inner) if inner.to_ipv4_mapped().is_some() => {
@@ -167,7 +169,9 @@ fn network(text: &str) -> Result<Cidr, String> {
         return Err(format!("IPv4-mapped IPv6 address {text:?} is not allowed"));
     }
     let most = if start.is_ipv4() { 32 } else { 128 };
-    let plain = !bits.is_empty() && bits.bytes().all(|byte| byte.is_ascii_digit()) && (bits == "0" || !bits.starts_with('0'));
-    let bits: u8 = bits.parse().ok().filter(|bits| plain && *bits <= most).ok_or_else(|| wrong("prefix length out of range"))?;
+    let plain =
+        !bits.is_empty() && bits.bytes().all(|byte| byte.is_ascii_digit()) && (bits == "0" || !bits.starts_with('0'));
+    let bits: u8 =
+        bits.parse().ok().filter(|bits| plain && *bits <= most).ok_or_else(|| wrong("prefix length out of range"))?;
     Ok(Cidr { address: start, bits })
 }

@@ -187,4 +187,3 @@ fn contains<'a>(args: &[Value<'a>]) -> Outcome<'a> {
         _ => Err(EvalError::no_such_overload()),
     }
 }
-

@@ -5,7 +5,6 @@ use coracle_schema::quantity::Quantity;
 use super::{Implementation, semver};
 use crate::value::{EvalError, Opaque, Value};
 
-
 pub fn implementation(name: &str) -> Option<Implementation> {
     Some(match name {
         "quantity" => |args| match &args[0] {
@@ -18,7 +17,13 @@ pub fn implementation(name: &str) -> Option<Implementation> {
         },
         "sign" => |args| {
             let quantity = of(&args[0])?;
-            Ok(Value::Int(if quantity.is_zero() { 0 } else if quantity.is_negative() { -1 } else { 1 }))
+            Ok(Value::Int(if quantity.is_zero() {
+                0
+            } else if quantity.is_negative() {
+                -1
+            } else {
+                1
+            }))
         },
         "isGreaterThan" => |args| ordered(args).map(|order| Value::Bool(order.is_gt())),
         "isLessThan" => |args| ordered(args).map(|order| Value::Bool(order.is_lt())),
@@ -70,4 +75,3 @@ fn ordered(args: &[Value<'_>]) -> Result<std::cmp::Ordering, EvalError> {
         None => Ok(of(&args[0])?.cmp(&of(&args[1])?)),
     }
 }
-

@@ -39,8 +39,8 @@ pub(crate) fn compiled(pattern: &str) -> Result<Rc<Regex>, EvalError> {
         if let Some(known) = cache.get(pattern) {
             return Ok(known.clone());
         }
-        let regex = Regex::new(pattern)
-            .map_err(|error| EvalError::new(format!("error parsing regexp: {}", reason(&error))))?;
+        let regex =
+            Regex::new(pattern).map_err(|error| EvalError::new(format!("error parsing regexp: {}", reason(&error))))?;
         if cache.len() >= KEPT {
             cache.clear();
         }

@@ -84,7 +84,11 @@ fn capital(word: &str) -> String {
 fn without_noughts(part: &str) -> String {
     let trimmed = part.trim_start_matches('0');
     if part.len() > 1 && trimmed.len() < part.len() {
-        return if trimmed.starts_with(|c: char| c.is_ascii_digit()) { trimmed.to_owned() } else { format!("0{trimmed}") };
+        return if trimmed.starts_with(|c: char| c.is_ascii_digit()) {
+            trimmed.to_owned()
+        } else {
+            format!("0{trimmed}")
+        };
     }
     part.to_owned()
 }

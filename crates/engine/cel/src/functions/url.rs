@@ -65,7 +65,10 @@ impl Url {
 
     /// The path with everything escaped that has to be.
     fn escaped_path(&self) -> String {
-        self.path.chars().map(|c| if c.is_ascii_graphic() && !"\"<>\\^`{|}".contains(c) { c.to_string() } else { escape(c) }).collect()
+        self.path
+            .chars()
+            .map(|c| if c.is_ascii_graphic() && !"\"<>\\^`{|}".contains(c) { c.to_string() } else { escape(c) })
+            .collect()
     }
 }
 

@@ -6,8 +6,7 @@ use serde_json::Value as Json;
 
 use super::{OLD_SELF, environment, field_path};
 use crate::{
-    Program, Type,
-    limits,
+    Program, Type, limits,
     schema::{MAX_REQUEST_BYTES, declare, escape},
     types::Declaration,
 };
@@ -155,7 +154,8 @@ impl Checker {
 
     fn rule(&mut self, rule: &Json, path: &str, place: &Place) {
         let Some(declaration) = &place.declaration else {
-            let message = "Internal error: internal error: failed to retrieve type information for x-kubernetes-validations";
+            let message =
+                "Internal error: internal error: failed to retrieve type information for x-kubernetes-validations";
             let field = path.rsplit_once('[').map_or(path, |(list, _)| list).to_owned();
             return self.problems.push(RuleProblem { field, reason: "InternalError", message: message.to_owned() });
         };
@@ -190,7 +190,8 @@ impl Checker {
         }
         if program.uses(OLD_SELF) {
             if let Some(list) = &place.uncorrelatable {
-                let detail = format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {list}");
+                let detail =
+                    format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {list}");
                 self.invalid(format!("{path}.rule"), &format!("{text:?}"), &detail);
             }
         } else if let Some(flag) = rule["optionalOldSelf"].as_bool() {

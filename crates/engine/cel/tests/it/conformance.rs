@@ -13,8 +13,18 @@ use crate::textproto::{Field, Message};
 
 /// Files that are about protobuf messages, or about libraries that Kubernetes does not have.
 const LEFT_OUT: [&str; 12] = [
-    "block_ext", "dynamic", "encoders_ext", "enums", "math_ext", "network_ext", "proto2", "proto2_ext", "proto3",
-    "type_deduction", "unknowns", "wrappers",
+    "block_ext",
+    "dynamic",
+    "encoders_ext",
+    "enums",
+    "math_ext",
+    "network_ext",
+    "proto2",
+    "proto2_ext",
+    "proto3",
+    "type_deduction",
+    "unknowns",
+    "wrappers",
 ];
 
 /// Cases that differ, with the reason; a name that ends in a slash stands for all cases below it.
@@ -22,11 +32,15 @@ const EXCEPTIONS: [(&str, &str); 4] = [
     ("string_ext/reverse/", "Kubernetes has version 2 of the library, without it"),
     ("string_ext/format/", "Kubernetes' version writes exponents as powers of ten"),
     ("string_ext/format_errors/", "the same"),
-    ("timestamps/timestamp_conversions/toString_timestamp_nanos", "the clock's library ends a day before the year 9999 does"),
+    (
+        "timestamps/timestamp_conversions/toString_timestamp_nanos",
+        "the clock's library ends a day before the year 9999 does",
+    ),
 ];
 
 /// What marks a case as one about messages.
-const MESSAGES: [&str; 6] = ["TestAllTypes", "google.protobuf", "object_value", "NestedTestAllTypes", "cel.expr", "proto."];
+const MESSAGES: [&str; 6] =
+    ["TestAllTypes", "google.protobuf", "object_value", "NestedTestAllTypes", "cel.expr", "proto."];
 
 #[test]
 fn the_conformance_suite_passes() {
@@ -44,7 +58,8 @@ fn the_conformance_suite_passes() {
         for section in suite.messages("section") {
             for test in section.messages("test") {
                 let name = format!("{stem}/{}/{}", section.text("name"), test.text("name"));
-                if LEFT_OUT.contains(&stem.as_str()) || is_about_messages(test) || test.text("disable_check") == "true" {
+                if LEFT_OUT.contains(&stem.as_str()) || is_about_messages(test) || test.text("disable_check") == "true"
+                {
                     left_out += 1;
                     continue;
                 }

@@ -55,7 +55,7 @@ fn estimates_and_actual_costs() {
             self.name.matches("^a+$")  3..7  3
             self.list.all(x, x.startsWith("a"))  3..28  13
             self.list.exists(x, x == "a")  3..33  12
-            self.list.map(x, x + "!").size()  14..124  42
+            self.list.map(x, x + "!").size()  14..124  32
             self.open.all(o, has(o.a) && o.a.size() < 5)  3..8388603  3
             self.map.all(k, self.map[k] > 0)  3..27  11
             self.list.isSorted()  2..47  2
@@ -70,7 +70,8 @@ fn estimates_and_actual_costs() {
 fn evaluation_ends_at_the_limit() {
     let environment = Environment::new();
     let list = "[0,1,2,3,4,5,6,7,8,9]";
-    let text = format!("{list}.all(a, {list}.all(b, {list}.all(c, {list}.all(d, {list}.all(e, a + b + c + d + e >= 0)))))");
+    let text =
+        format!("{list}.all(a, {list}.all(b, {list}.all(c, {list}.all(d, {list}.all(e, a + b + c + d + e >= 0)))))");
     let program = environment.compile(&text).unwrap();
     let evaluation = program.evaluate(&[], 10_000);
     assert_eq!(evaluation.outcome.unwrap_err().message, "operation cancelled: actual cost limit exceeded");

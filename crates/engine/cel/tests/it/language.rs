@@ -340,3 +340,23 @@ fn libraries() {
         "#]],
     );
 }
+
+#[test]
+fn what_is_too_deep_is_refused_before_it_takes_the_stack() {
+    let environment = environment();
+    let deep = [
+        format!("{}1{}", "(".repeat(40_000), ")".repeat(40_000)),
+        format!("{}1{}", "[".repeat(40_000), "]".repeat(40_000)),
+        format!("object{}", ".a".repeat(40_000)),
+        format!("1{}", " + 1".repeat(20_000)),
+        format!("{}true", "!(".repeat(30_000)),
+        format!("object{}", "[0]".repeat(30_000)),
+        "a ? b : ".repeat(10_000),
+    ];
+    for text in deep {
+        let error = environment.compile(&text).unwrap_err();
+        assert!(error.issues[0].message.contains("recursion limit exceeded"), "{:?}", error.issues);
+    }
+    let fine = format!("{}true{}{}", "(".repeat(50), ")".repeat(50), " && true".repeat(5_000));
+    assert!(environment.compile(&fine).is_ok());
+}

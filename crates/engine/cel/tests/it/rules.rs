@@ -26,21 +26,21 @@ fn refused(schema: &Json, expected: Expect) {
 #[test]
 fn rules_speak_of_objects() {
     let schema = schema(json!({"type": "object",
-        "properties": {
-            "replicas": {"type": "integer", "x-kubernetes-validations": [{"rule": "self < 10", "message": "too many"}]},
-            "max": {"type": "integer"},
-            "when": {"type": "string", "format": "date-time"},
-            "dot.ted": {"type": "string"},
-            "list": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"], "items":
-                {"type": "object", "properties": {"k": {"type": "string"}, "v": {"type": "integer"}},
-                 "x-kubernetes-validations": [{"rule": "self.v >= oldSelf.v", "messageExpression": "'%s went from %d to %d'.format([self.k, oldSelf.v, self.v])"}]}},
-        },
-        "x-kubernetes-validations": [
-            {"rule": "!has(self.max) || self.replicas <= self.max", "fieldPath": ".replicas", "reason": "FieldValueForbidden"},
-            {"rule": "!has(self.dot__dot__ted) || self.dot__dot__ted != ''"},
-            {"rule": "!has(self.when) || self.when > timestamp('2020-01-01T00:00:00Z')"},
-            {"rule": "!oldSelf.hasValue() || self.replicas >= oldSelf.value().replicas", "optionalOldSelf": true, "message": "may not shrink"},
-        ]}));
+    "properties": {
+        "replicas": {"type": "integer", "x-kubernetes-validations": [{"rule": "self < 10", "message": "too many"}]},
+        "max": {"type": "integer"},
+        "when": {"type": "string", "format": "date-time"},
+        "dot.ted": {"type": "string"},
+        "list": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"], "items":
+            {"type": "object", "properties": {"k": {"type": "string"}, "v": {"type": "integer"}},
+             "x-kubernetes-validations": [{"rule": "self.v >= oldSelf.v", "messageExpression": "'%s went from %d to %d'.format([self.k, oldSelf.v, self.v])"}]}},
+    },
+    "x-kubernetes-validations": [
+        {"rule": "!has(self.max) || self.replicas <= self.max", "fieldPath": ".replicas", "reason": "FieldValueForbidden"},
+        {"rule": "!has(self.dot__dot__ted) || self.dot__dot__ted != ''"},
+        {"rule": "!has(self.when) || self.when > timestamp('2020-01-01T00:00:00Z')"},
+        {"rule": "!oldSelf.hasValue() || self.replicas >= oldSelf.value().replicas", "optionalOldSelf": true, "message": "may not shrink"},
+    ]}));
     check(&schema, json!({"spec": {"replicas": 3, "max": 5, "dot.ted": "x"}}), None, expect![[""]]);
     check(
         &schema,
@@ -74,13 +74,23 @@ fn rules_that_fail_say_why() {
         "properties": {"port": {"x-kubernetes-int-or-string": true}, "n": {"type": "integer"}},
         "x-kubernetes-validations": [
             {"rule": "self.port < 5"}, {"rule": "self.n > 0"}, {"rule": "10 / (self.n - 1) > 0", "message": "odd"}]}));
-    check(&schema, json!({"spec": {"port": "http", "n": 1}}), None, expect![[r#"
+    check(
+        &schema,
+        json!({"spec": {"port": "http", "n": 1}}),
+        None,
+        expect![[r#"
         spec: Invalid value: "object": 'no such overload': call arguments did not match a supported operator, function or macro signature for rule: self.port < 5
-        spec: Invalid value: "object": division by zero evaluating rule: odd"#]]);
-    check(&schema, json!({"spec": {"port": 80}}), None, expect![[r#"
+        spec: Invalid value: "object": division by zero evaluating rule: odd"#]],
+    );
+    check(
+        &schema,
+        json!({"spec": {"port": 80}}),
+        None,
+        expect![[r#"
         spec: Invalid value: failed rule: self.port < 5
         spec: Invalid value: "object": no such key: n evaluating rule: self.n > 0
-        spec: Invalid value: "object": no such key: n evaluating rule: odd"#]]);
+        spec: Invalid value: "object": no such key: n evaluating rule: odd"#]],
+    );
 }
 
 #[test]

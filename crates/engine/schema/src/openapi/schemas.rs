@@ -38,10 +38,16 @@ impl Writer {
             None => self.definition(&name),
             Some(custom) => {
                 let mut schema = unpack(&custom.packed_schema);
-                if self.version == Version::V2 {
-                    simplify(&mut schema);
+                let keeps_all = schema["x-kubernetes-preserve-unknown-fields"] == true;
+                if !schema.is_object() || (keeps_all && self.version == Version::V2) {
+                    // Clients that check against version 2 are to let everything through.
+                    schema = json!({"type": "object"});
+                } else {
+                    if self.version == Version::V2 {
+                        simplify(&mut schema);
+                    }
+                    self.custom_object(&mut schema);
                 }
-                self.custom_object(&mut schema);
                 self.written.insert(name.clone(), schema);
                 self.drain();
             }
@@ -112,9 +118,6 @@ impl Writer {
 
     /// A custom object's apiVersion, kind and metadata are every object's.
     fn custom_object(&mut self, schema: &mut Value) {
-        if !schema.is_object() {
-            *schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-        }
         let metadata = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
         self.waiting.push(metadata.to_owned());
         let pod = Schema::builtin("io.k8s.api.core.v1.Pod");

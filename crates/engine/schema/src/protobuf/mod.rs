@@ -69,21 +69,21 @@ fn meta_schema(name: &str) -> Schema {
 }
 
 /// Types that JSON writes as one of two shapes, and protobuf as a message with a field for each.
-enum Either {
+enum SchemaOr {
     /// A boolean (1) or a schema (2).
-    SchemaOrBool,
+    Bool,
     /// A schema (1) or several (2).
-    SchemaOrArray,
+    Array,
     /// A schema (1) or property names (2).
-    SchemaOrNames,
+    Names,
 }
 
-impl Either {
+impl SchemaOr {
     fn of(of: Type<'_>) -> Option<Self> {
         match of.name().rsplit('.').next()? {
-            "JSONSchemaPropsOrBool" => Some(Self::SchemaOrBool),
-            "JSONSchemaPropsOrArray" => Some(Self::SchemaOrArray),
-            "JSONSchemaPropsOrStringArray" => Some(Self::SchemaOrNames),
+            "JSONSchemaPropsOrBool" => Some(Self::Bool),
+            "JSONSchemaPropsOrArray" => Some(Self::Array),
+            "JSONSchemaPropsOrStringArray" => Some(Self::Names),
             _ => None,
         }
     }

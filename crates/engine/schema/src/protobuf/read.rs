@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{
-    DEEPEST, Either, MAGIC, ProtobufError,
+    DEEPEST, MAGIC, ProtobufError, SchemaOr,
     number::Path,
     wire::{Fields, Wire, varint},
 };
@@ -119,7 +119,9 @@ fn map_entry(name: &str, of: Option<Type<'_>>, wire: Wire<'_>, depth: usize) -> 
             _ => {}
         }
     }
+    let is_moment = of.is_some_and(|of| matches!(of.format(), Format::DateTime | Format::MicroTime));
     let absent = || match of.map(Type::shape) {
+        _ if is_moment => Value::Null,
         Some(Shape::String | Shape::Quantity) | None => json!(""),
         Some(Shape::List) => json!([]),
         Some(Shape::Integer | Shape::Number) => json!(0),
@@ -155,25 +157,25 @@ fn value(name: &str, of: Option<Type<'_>>, wire: Wire<'_>, depth: usize) -> Resu
             message(wire.bytes(name)?, of, &[], &mut map, depth + 1)?;
             Value::Object(map)
         }
-        Shape::Object | Shape::Any => match Either::of(of) {
-            Some(either) => either_of(&either, name, wire, depth)?,
+        Shape::Object | Shape::Any => match SchemaOr::of(of) {
+            Some(or) => schema_or(&or, name, wire, depth)?,
             // Anything at all is JSON inside a message of its own.
             None => embedded(name, wire)?,
         },
     })
 }
 
-fn either_of(either: &Either, name: &str, wire: Wire<'_>, depth: usize) -> Result<Value, ProtobufError> {
-    let schema = Either::schema();
+fn schema_or(or: &SchemaOr, name: &str, wire: Wire<'_>, depth: usize) -> Result<Value, ProtobufError> {
+    let schema = SchemaOr::schema();
     let mut found = Value::Null;
     for field in Fields(wire.bytes(name)?) {
         let (number, wire) = field?;
-        match (either, number) {
+        match (or, number) {
             // A boolean stands before the schema even where there is one.
-            (Either::SchemaOrBool, 1) => found = json!(wire.number(name)? != 0),
-            (Either::SchemaOrBool, 2) | (_, 1) => found = value(name, Some(schema.root()), wire, depth + 1)?,
-            (Either::SchemaOrArray, 2) => push(&mut found, value(name, Some(schema.root()), wire, depth + 1)?),
-            (Either::SchemaOrNames, 2) => push(&mut found, json!(wire.text(name)?)),
+            (SchemaOr::Bool, 1) => found = json!(wire.number(name)? != 0),
+            (SchemaOr::Bool, 2) | (_, 1) => found = value(name, Some(schema.root()), wire, depth + 1)?,
+            (SchemaOr::Array, 2) => push(&mut found, value(name, Some(schema.root()), wire, depth + 1)?),
+            (SchemaOr::Names, 2) => push(&mut found, json!(wire.text(name)?)),
             _ => {}
         }
     }

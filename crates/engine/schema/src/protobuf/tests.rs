@@ -135,10 +135,10 @@ fn full(of: Type<'_>, seed: u64, inside: &[&str]) -> Option<Value> {
         Shape::Quantity => json!("1500m"),
         Shape::IntOrString if seed.is_multiple_of(2) => json!(text()),
         Shape::IntOrString => json!(seed % 100),
-        Shape::Any => match Either::of(of) {
-            Some(Either::SchemaOrBool) if seed.is_multiple_of(2) => json!(false),
-            Some(Either::SchemaOrNames) => json!(["a", "b"]),
-            Some(Either::SchemaOrArray) if seed.is_multiple_of(2) => json!([{"type": "string"}, {"title": "x"}]),
+        Shape::Any => match SchemaOr::of(of) {
+            Some(SchemaOr::Bool) if seed.is_multiple_of(2) => json!(false),
+            Some(SchemaOr::Names) => json!(["a", "b"]),
+            Some(SchemaOr::Array) if seed.is_multiple_of(2) => json!([{"type": "string"}, {"title": "x"}]),
             Some(_) => json!({"type": "object", "properties": {"a": {"type": "integer", "minimum": 1.0}}}),
             None => json!({"a": [1, null, "x"]}),
         },

@@ -8,7 +8,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredA
 use serde_json::value::RawValue;
 
 use super::{
-    Either, MAGIC, ProtobufError, meta_schema,
+    MAGIC, ProtobufError, SchemaOr, meta_schema,
     number::Path,
     schema,
     wire::{Kind, Open, close, open, put_bytes, put_number, put_tag, put_varint},
@@ -243,8 +243,8 @@ impl<'t> Member<'t, '_> {
             return Ok(());
         }
         let message = open(self.out, self.number);
-        match Either::of(self.of) {
-            Some(either) => put_either(&either, json.get(), self.out).map_err(E::custom)?,
+        match SchemaOr::of(self.of) {
+            Some(or) => put_either(&or, json.get(), self.out).map_err(E::custom)?,
             None => put_bytes(self.out, 1, json.get().as_bytes()),
         }
         close(self.out, message);
@@ -411,22 +411,22 @@ impl<'de> Visitor<'de> for EntryKey<'_> {
     }
 }
 
-fn put_either(either: &Either, json: &str, out: &mut Vec<u8>) -> Result<(), ProtobufError> {
-    match (either, json) {
-        (Either::SchemaOrBool, "true" | "false") => {
+fn put_either(or: &SchemaOr, json: &str, out: &mut Vec<u8>) -> Result<(), ProtobufError> {
+    match (or, json) {
+        (SchemaOr::Bool, "true" | "false") => {
             put_number(out, 1, i64::from(json == "true"));
             Ok(())
         }
-        (Either::SchemaOrBool, _) => {
+        (SchemaOr::Bool, _) => {
             put_number(out, 1, 1);
             put_schema(2, json, out)
         }
         (_, json) if json.starts_with('{') => put_schema(1, json, out),
-        (Either::SchemaOrArray, _) => {
+        (SchemaOr::Array, _) => {
             let schemas: Vec<&RawValue> = serde_json::from_str(json).map_err(misfit)?;
             schemas.into_iter().try_for_each(|schema| put_schema(2, schema.get(), out))
         }
-        (Either::SchemaOrNames, _) => {
+        (SchemaOr::Names, _) => {
             let names: Vec<String> = serde_json::from_str(json).map_err(misfit)?;
             names.iter().for_each(|name| put_bytes(out, 2, name.as_bytes()));
             Ok(())
@@ -436,7 +436,7 @@ fn put_either(either: &Either, json: &str, out: &mut Vec<u8>) -> Result<(), Prot
 
 fn put_schema(number: u8, json: &str, out: &mut Vec<u8>) -> Result<(), ProtobufError> {
     let schema = open(out, number);
-    message(json.as_bytes(), Either::schema().root(), out)?;
+    message(json.as_bytes(), SchemaOr::schema().root(), out)?;
     close(out, schema);
     Ok(())
 }

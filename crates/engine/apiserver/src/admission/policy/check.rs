@@ -6,12 +6,7 @@ use std::borrow::Cow;
 use coracle_cel::Check;
 use serde_json::Value;
 
-use super::{
-    authorizer::RequestAuthorizer,
-    params,
-    parse::Policy,
-    scope::Subject,
-};
+use super::{authorizer::RequestAuthorizer, params, parse::Policy, scope::Subject};
 use crate::{
     admission::{
         Attributes, Operation,
@@ -196,4 +191,3 @@ pub fn refusal(request: &Attributes<'_>, denial: Denial) -> Failure {
     let cause = Cause { reason: String::new(), message: denial.message, field: String::new() };
     failure.with_causes(vec![cause])
 }
-

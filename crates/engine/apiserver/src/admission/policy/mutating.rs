@@ -153,8 +153,7 @@ fn apply_change(view: &View<'_>, mutation: &Mutation, object: &Value, made: Valu
     }
     let mut live = object.clone();
     object::set_meta(&mut live, "managedFields", None);
-    let request =
-        apply::Request { kind, live: Some(&live), manager: "policy", subresource: "", now: "", force: true };
+    let request = apply::Request { kind, live: Some(&live), manager: "policy", subresource: "", now: "", force: true };
     let mut merged = apply::apply(&request, config).map_err(|error| format!("error applying patch: {error}"))?;
     object::set_meta(&mut merged, "managedFields", object["metadata"].get("managedFields").cloned());
     Ok(merged)
@@ -170,9 +169,9 @@ fn atomic_place(of: coracle_schema::Type<'_>, value: &Value, path: String) -> Op
     };
     match value {
         Value::Object(_) | Value::Array(_) if is_atomic => Some(path),
-        Value::Object(members) => members
-            .iter()
-            .find_map(|(name, member)| atomic_place(of.member(name)?, member, format!("{path}.{name}"))),
+        Value::Object(members) => {
+            members.iter().find_map(|(name, member)| atomic_place(of.member(name)?, member, format!("{path}.{name}")))
+        }
         Value::Array(items) => items.iter().find_map(|item| atomic_place(of.element()?, item, path.clone())),
         _ => None,
     }

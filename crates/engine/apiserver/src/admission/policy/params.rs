@@ -81,6 +81,7 @@ fn selected(
     }
     let selector = LabelSelector::parse(&selector_text(selector)).map_err(|failure| failure.message)?;
     let snapshot = request.server.store.snapshot();
-    let all = snapshot.list(&resource.scope(namespace));
+    let scope = resource.scope(namespace);
+    let all = snapshot.list(&scope);
     Ok(all.filter(|record| selector.matches(|key| record.label(key))).cloned().collect())
 }

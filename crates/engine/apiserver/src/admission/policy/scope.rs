@@ -61,11 +61,8 @@ fn text() -> Declaration {
 
 fn request_type() -> Declaration {
     let kind = object_of("kubernetes.GroupVersionKind", [("group", text()), ("version", text()), ("kind", text())], 2);
-    let resource = object_of(
-        "kubernetes.GroupVersionResource",
-        [("group", text()), ("version", text()), ("resource", text())],
-        2,
-    );
+    let resource =
+        object_of("kubernetes.GroupVersionResource", [("group", text()), ("version", text()), ("resource", text())], 2);
     let texts = Type::list(Type::String);
     let user = object_of(
         "kubernetes.UserInfo",
@@ -187,7 +184,7 @@ pub fn out_of_budget() -> EvalError {
 
 impl<'a> Variables<'a> for Scope<'a> {
     fn get(&self, index: usize) -> Result<Value<'a>, EvalError> {
-        if let Some(value) = self.fixed.get(index) {
+        if let Some(value) = self.fixed.as_slice().get(index) {
             return Ok(value.clone());
         }
         let own = index - FIXED;
@@ -197,9 +194,10 @@ impl<'a> Variables<'a> for Scope<'a> {
         let (name, program) = &self.programs[own];
         let evaluation = program.evaluate(self, limits::PER_CALL);
         self.cost.set(self.cost.get().saturating_add(evaluation.cost));
-        let outcome = evaluation
-            .outcome
-            .map_err(|error| EvalError { message: format!("composited variable {name:?} fails to evaluate: {error}"), ..error });
+        let outcome = evaluation.outcome.map_err(|error| EvalError {
+            message: format!("composited variable {name:?} fails to evaluate: {error}"),
+            ..error
+        });
         self.known.borrow_mut()[own] = Some(outcome.clone());
         outcome
     }

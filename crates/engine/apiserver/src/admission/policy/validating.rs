@@ -123,4 +123,3 @@ fn failed_notes<'a>(scope: &Scope<'a>, audit: &'a [super::parse::AuditAnnotation
     }
     problems
 }
-

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::rules::Rule;
 use crate::{
-    admission::policy::conditions::Conditions,
-    object, reach::Reach, remote::Remote, request::selector::LabelSelector, status::Failure, subresource::selector_text,
+    admission::policy::conditions::Conditions, object, reach::Reach, remote::Remote, request::selector::LabelSelector,
+    status::Failure, subresource::selector_text,
 };
 
 const DEFAULT_SECONDS: u64 = 10;

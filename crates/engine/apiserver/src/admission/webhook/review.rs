@@ -72,25 +72,25 @@ impl Question<'_> {
 
 /// What is asked, without the objects.
 pub(in crate::admission) fn describe(request: &Attributes<'_>, seen_as: &Resource) -> Value {
-        let (seen, own) = (&*seen_as.kind, &*request.resource.kind);
-        let resource = |kind: &Kind| json!({"group": kind.group, "version": kind.version, "resource": kind.plural});
-        let mut document = json!({
-            "kind": body_kind(seen, request.subresource), "resource": resource(seen),
-            "requestKind": body_kind(own, request.subresource), "requestResource": resource(own),
-            "operation": operation(request.operation), "userInfo": user_info(request.user),
-            "dryRun": request.dry_run, "options": options(request),
-        });
-        for (field, text) in [
-            ("name", request.name),
-            ("namespace", request.namespace),
-            ("subResource", request.subresource),
-            ("requestSubResource", request.subresource),
-        ] {
-            if !text.is_empty() {
-                document[field] = json!(text);
-            }
+    let (seen, own) = (&*seen_as.kind, &*request.resource.kind);
+    let resource = |kind: &Kind| json!({"group": kind.group, "version": kind.version, "resource": kind.plural});
+    let mut document = json!({
+        "kind": body_kind(seen, request.subresource), "resource": resource(seen),
+        "requestKind": body_kind(own, request.subresource), "requestResource": resource(own),
+        "operation": operation(request.operation), "userInfo": user_info(request.user),
+        "dryRun": request.dry_run, "options": options(request),
+    });
+    for (field, text) in [
+        ("name", request.name),
+        ("namespace", request.namespace),
+        ("subResource", request.subresource),
+        ("requestSubResource", request.subresource),
+    ] {
+        if !text.is_empty() {
+            document[field] = json!(text);
         }
-        document
+    }
+    document
 }
 
 /// The kind of the bodies at a path.

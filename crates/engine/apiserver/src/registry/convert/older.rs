@@ -113,23 +113,23 @@ impl Older {
     }
 
     /// Today's object as the older version shows it.
-    pub fn from_today(&self, mut object: Value) -> Value {
+    pub fn to_older(&self, mut object: Value) -> Value {
         let (group, version, _) = self.served;
         object["apiVersion"] = json!(format!("{group}/{version}"));
         match self.shape {
             Shape::Same => {}
-            Shape::Slices => each(&mut object, &["endpoints"], endpoint_from_today),
+            Shape::Slices => each(&mut object, &["endpoints"], endpoint_to_older),
             Shape::Ingresses => {
                 rename(&mut object["spec"], "defaultBackend", "backend");
                 if let Some(backend) = object["spec"].get_mut("backend") {
-                    backend_from_today(backend);
+                    backend_to_older(backend);
                 }
-                each_path(&mut object, |path| backend_from_today(&mut path["backend"]));
+                each_path(&mut object, |path| backend_to_older(&mut path["backend"]));
             }
             Shape::Autoscalers => {
                 remove(&mut object["spec"], "behavior");
-                each(&mut object, &["spec", "metrics"], |metric| metric_from_today(metric, &SOURCE));
-                each(&mut object, &["status", "currentMetrics"], |metric| metric_from_today(metric, &STATUS));
+                each(&mut object, &["spec", "metrics"], |metric| metric_to_older(metric, &SOURCE));
+                each(&mut object, &["status", "currentMetrics"], |metric| metric_to_older(metric, &STATUS));
             }
         }
         object
@@ -173,7 +173,7 @@ fn endpoint_to_today(endpoint: &mut Value) {
     put(endpoint, "deprecatedTopology", (!topology.is_empty()).then_some(Value::Object(topology)));
 }
 
-fn endpoint_from_today(endpoint: &mut Value) {
+fn endpoint_to_older(endpoint: &mut Value) {
     let mut topology = match remove(endpoint, "deprecatedTopology") {
         Some(Value::Object(topology)) => topology,
         _ => Map::new(),
@@ -198,7 +198,7 @@ fn backend_to_today(backend: &mut Value) {
     backend["service"] = service;
 }
 
-fn backend_from_today(backend: &mut Value) {
+fn backend_to_older(backend: &mut Value) {
     let Some(mut service) = remove(backend, "service") else { return };
     put(backend, "serviceName", remove(&mut service, "name"));
     let port = &service["port"];
@@ -270,7 +270,7 @@ fn metric_to_today(metric: &mut Value, names: &Names) {
     }
 }
 
-fn metric_from_today(metric: &mut Value, names: &Names) {
+fn metric_to_older(metric: &mut Value, names: &Names) {
     for (kind, selector) in METRICS {
         let Some(source) = metric.get_mut(kind).filter(|source| source.is_object()) else { continue };
         let mut target = remove(source, names.today).unwrap_or_default();
@@ -300,7 +300,7 @@ mod tests {
         let older = find(group, version, plural).unwrap();
         let today = older.to_today(object.clone());
         expected.assert_eq(&today.to_string());
-        let mut back = older.from_today(today);
+        let mut back = older.to_older(today);
         // What defaults added is not in the older object.
         each_path(&mut back, |path| {
             remove(path, "pathType");

@@ -1,0 +1,6 @@
+//! LogQL as those who use it see it.
+
+mod cases;
+mod hostile;
+mod naive;
+mod source;

@@ -1,0 +1,161 @@
+//! A block: lines of one or several streams, compressed together.
+//!
+//! ```text
+//! block   = zstd(text) zstd(columns)
+//! text    = (line "\n")*                                      in the order of stream and time
+//! columns = count (pairs)*                                    different structured metadata
+//!           ts:signed*  len:number*  metadata:number*         one each per row; ts as difference to the row before
+//! ```
+
+use std::io;
+
+use crate::codec::{Fields, put_number, put_signed};
+use crate::entry::{pairs, put_pairs};
+
+/// Rows of one stream that stand together in a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// In the segment's table.
+    pub(crate) stream: u32,
+    pub(crate) rows: u32,
+    pub(crate) earliest: i64,
+    pub(crate) latest: i64,
+    /// Of lines and metadata.
+    pub(crate) bytes: u64,
+}
+
+/// Where a block is and what is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BlockMeta {
+    pub(crate) offset: u64,
+    pub(crate) text_len: u32,
+    pub(crate) columns_len: u32,
+    pub(crate) plain_text_len: u32,
+    pub(crate) plain_columns_len: u32,
+    /// Of both compressed parts.
+    pub(crate) crc: u32,
+    pub(crate) runs: Vec<Run>,
+}
+
+/// A block that is being filled.
+#[derive(Default)]
+pub(crate) struct BlockBuilder {
+    pub(crate) text: Vec<u8>,
+    pub(crate) runs: Vec<Run>,
+    stamps: Vec<u8>,
+    lens: Vec<u8>,
+    metadata_of: Vec<u8>,
+    metadata: Vec<Vec<(String, String)>>,
+    last_ts: i64,
+}
+
+/// A block ready to be written.
+pub(crate) struct Packed {
+    pub(crate) text: Vec<u8>,
+    pub(crate) columns: Vec<u8>,
+    pub(crate) plain_columns_len: u32,
+}
+
+impl BlockBuilder {
+    pub(crate) fn push(&mut self, stream: u32, ts: i64, line: &str, metadata: &[(String, String)]) {
+        put_signed(&mut self.stamps, ts.wrapping_sub(self.last_ts));
+        self.last_ts = ts;
+        put_number(&mut self.lens, line.len() as u64);
+        let number = self.number_of(metadata);
+        put_number(&mut self.metadata_of, number);
+        self.text.extend_from_slice(line.as_bytes());
+        self.text.push(b'\n');
+        let bytes = line.len() + metadata.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        match self.runs.last_mut() {
+            Some(run) if run.stream == stream => {
+                run.rows += 1;
+                run.earliest = run.earliest.min(ts);
+                run.latest = run.latest.max(ts);
+                run.bytes += bytes as u64;
+            }
+            _ => self.runs.push(Run { stream, rows: 1, earliest: ts, latest: ts, bytes: bytes as u64 }),
+        }
+    }
+
+    /// From 1; 0 is none. Metadata repeats at short distance or not at all.
+    fn number_of(&mut self, metadata: &[(String, String)]) -> u64 {
+        const LOOK_BACK: usize = 8;
+        if metadata.is_empty() {
+            return 0;
+        }
+        let from = self.metadata.len().saturating_sub(LOOK_BACK);
+        if let Some(at) = self.metadata[from..].iter().position(|known| known == metadata) {
+            return (from + at + 1) as u64;
+        }
+        self.metadata.push(metadata.to_vec());
+        self.metadata.len() as u64
+    }
+
+    pub(crate) fn pack(&self, level: i32) -> io::Result<Packed> {
+        let mut columns = Vec::with_capacity(self.stamps.len() + self.lens.len() + self.metadata_of.len() + 16);
+        put_number(&mut columns, self.metadata.len() as u64);
+        for metadata in &self.metadata {
+            put_pairs(&mut columns, metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        }
+        columns.extend_from_slice(&self.stamps);
+        columns.extend_from_slice(&self.lens);
+        columns.extend_from_slice(&self.metadata_of);
+        Ok(Packed {
+            text: zstd::bulk::compress(&self.text, level)?,
+            plain_columns_len: u32::try_from(columns.len()).map_err(io::Error::other)?,
+            columns: zstd::bulk::compress(&columns, level)?,
+        })
+    }
+}
+
+/// What stands beside the text.
+pub(crate) struct Columns {
+    pub(crate) stamps: Vec<i64>,
+    /// Where each line starts, and where the text ends.
+    pub(crate) starts: Vec<u32>,
+    metadata_of: Vec<u32>,
+    metadata: Vec<Vec<(String, String)>>,
+}
+
+impl Columns {
+    pub(crate) fn decode(bytes: &[u8], rows: usize) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let count = fields.length()?;
+        let metadata = (0..count).map(|_| pairs(&mut fields)).collect::<Option<_>>()?;
+        let (mut stamps, mut ts) = (Vec::with_capacity(rows), 0_i64);
+        for _ in 0..rows {
+            ts = ts.wrapping_add(fields.signed()?);
+            stamps.push(ts);
+        }
+        let (mut starts, mut at) = (Vec::with_capacity(rows + 1), 0_u32);
+        for _ in 0..rows {
+            starts.push(at);
+            at = at.checked_add(u32::try_from(fields.number()?).ok()?)?.checked_add(1)?;
+        }
+        starts.push(at);
+        let metadata_of = (0..rows)
+            .map(|_| fields.number().and_then(|number| u32::try_from(number).ok()))
+            .collect::<Option<Vec<u32>>>()?;
+        let decoded = Self { stamps, starts, metadata_of, metadata };
+        let all_known = decoded.metadata_of.iter().all(|number| *number as usize <= decoded.metadata.len());
+        (fields.is_empty() && all_known).then_some(decoded)
+    }
+
+    /// A row's line within the text.
+    pub(crate) fn line<'t>(&self, text: &'t [u8], row: usize) -> Option<&'t str> {
+        let line = text.get(self.starts[row] as usize..self.starts[row + 1] as usize - 1)?;
+        std::str::from_utf8(line).ok()
+    }
+
+    pub(crate) fn metadata(&self, row: usize) -> &[(String, String)] {
+        match self.metadata_of[row] {
+            0 => &[],
+            number => &self.metadata[number as usize - 1],
+        }
+    }
+
+    /// The row that holds a place of the text.
+    pub(crate) fn row_at(&self, place: usize) -> usize {
+        self.starts.partition_point(|start| *start as usize <= place) - 1
+    }
+}

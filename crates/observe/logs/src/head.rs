@@ -1,0 +1,128 @@
+//! Lines that are in the journal and not yet in a segment, in memory.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use crate::{
+    entry::{Entry, Metadata},
+    streams::{Known, StreamId},
+};
+
+/// What a row costs beside its text.
+const ROW_BYTES: usize = 48;
+
+/// Lines in memory.
+#[derive(Default)]
+pub(crate) struct Head {
+    pub(crate) streams: BTreeMap<StreamId, HeadStream>,
+    /// What they take.
+    pub(crate) bytes: usize,
+    /// The last journal whose lines are here.
+    pub(crate) journal: u64,
+    /// When the first line came, by the clock.
+    pub(crate) since: Option<i64>,
+}
+
+/// Lines of one stream in the order they came.
+pub(crate) struct HeadStream {
+    pub(crate) known: Arc<Known>,
+    text: String,
+    rows: Vec<Row>,
+    metadata: Vec<Metadata>,
+    /// Rows by moment and checksum of the line, so that a line that comes twice is kept once.
+    seen: HashMap<(i64, u32), u32>,
+    pub(crate) earliest: i64,
+    pub(crate) latest: i64,
+}
+
+#[derive(Clone, Copy)]
+struct Row {
+    ts: i64,
+    start: u32,
+    len: u32,
+    /// From 1; 0 is none.
+    metadata: u32,
+}
+
+/// A line of a head.
+#[derive(Clone, Copy)]
+pub(crate) struct HeadEntry<'h> {
+    pub(crate) ts: i64,
+    pub(crate) line: &'h str,
+    pub(crate) metadata: &'h [(String, String)],
+}
+
+impl Head {
+    pub(crate) fn add(&mut self, known: &Arc<Known>, entry: &Entry) {
+        let stream = self.streams.entry(known.id).or_insert_with(|| HeadStream {
+            known: Arc::clone(known),
+            text: String::new(),
+            rows: Vec::new(),
+            metadata: Vec::new(),
+            seen: HashMap::new(),
+            earliest: i64::MAX,
+            latest: i64::MIN,
+        });
+        if stream.add(entry) {
+            self.bytes += entry.bytes() + ROW_BYTES;
+        }
+    }
+}
+
+impl HeadStream {
+    fn add(&mut self, entry: &Entry) -> bool {
+        let key = (entry.ts, crc32c::crc32c(entry.line.as_bytes()));
+        if let Some(row) = self.seen.get(&key) {
+            let twin = self.entry(self.rows[*row as usize]);
+            if twin.line == entry.line && *twin.metadata == *entry.metadata {
+                return false;
+            }
+        }
+        let number = |len: usize| u32::try_from(len).expect("a head is far smaller than four gigabytes");
+        self.seen.insert(key, number(self.rows.len()));
+        let metadata = match self.metadata.last() {
+            _ if entry.metadata.is_empty() => 0,
+            Some(last) if **last == *entry.metadata => number(self.metadata.len()),
+            _ => {
+                self.metadata.push(Arc::clone(&entry.metadata));
+                number(self.metadata.len())
+            }
+        };
+        self.rows.push(Row { ts: entry.ts, start: number(self.text.len()), len: number(entry.line.len()), metadata });
+        self.text.push_str(&entry.line);
+        self.earliest = self.earliest.min(entry.ts);
+        self.latest = self.latest.max(entry.ts);
+        true
+    }
+
+    fn entry(&self, row: Row) -> HeadEntry<'_> {
+        let start = row.start as usize;
+        HeadEntry {
+            ts: row.ts,
+            line: &self.text[start..start + row.len as usize],
+            metadata: match row.metadata {
+                0 => &[],
+                number => &self.metadata[number as usize - 1],
+            },
+        }
+    }
+
+    /// In the order they came.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = HeadEntry<'_>> {
+        self.rows.iter().map(|row| self.entry(*row))
+    }
+
+    /// In the order of time.
+    pub(crate) fn sorted(&self) -> Vec<HeadEntry<'_>> {
+        let mut entries: Vec<_> = self.entries().collect();
+        entries.sort_by_key(|entry| entry.ts);
+        entries
+    }
+
+    /// The text of all lines, for a first look.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+}

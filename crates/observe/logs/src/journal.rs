@@ -1,0 +1,136 @@
+//! The write-ahead log: files of frames, each a group of pushes that was made durable at once.
+//!
+//! ```text
+//! journal = "CORAJRNL" version:u32 frame*
+//! frame   = c0 de 10 95  length:u32  crc32c(payload):u32  payload
+//! payload = batch*
+//! ```
+//! A frame is on disk wholly or it does not count. What is wrong at the very end was never acknowledged; what is wrong
+//! before that is told and left out.
+
+use std::io;
+
+use coracle_disk::{Disk, DiskFile};
+
+use crate::{codec::Fields, entry::Batch};
+
+const MAGIC: &[u8; 8] = b"CORAJRNL";
+const VERSION: u32 = 1;
+const HEADER_BYTES: usize = 12;
+const START: [u8; 4] = [0xc0, 0xde, 0x10, 0x95];
+const FRAME_HEADER_BYTES: usize = 12;
+const PREFIX: &str = "journal-";
+
+/// The name of a journal's file.
+pub(crate) fn file_name(number: u64) -> String {
+    format!("{PREFIX}{number:016}")
+}
+
+/// The number of a journal by its file's name.
+pub(crate) fn number_of(name: &str) -> Option<u64> {
+    name.strip_prefix(PREFIX)?.parse().ok()
+}
+
+/// A journal that is being written.
+pub(crate) struct Journal {
+    file: Box<dyn DiskFile>,
+    /// After the last frame that is durable.
+    end: u64,
+    frame: Vec<u8>,
+}
+
+impl Journal {
+    /// A new one, durable by name.
+    pub(crate) fn create(disk: &dyn Disk, number: u64) -> io::Result<Self> {
+        let mut file = disk.create(&file_name(number))?;
+        let mut header = MAGIC.to_vec();
+        header.extend_from_slice(&VERSION.to_le_bytes());
+        file.write_at(0, &header)?;
+        file.sync()?;
+        disk.sync()?;
+        Ok(Self { file, end: HEADER_BYTES as u64, frame: Vec::new() })
+    }
+
+    /// After the last frame that is durable.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Whether the file ends there, after an error.
+    pub(crate) fn is_at(&self, end: u64) -> bool {
+        self.file.size().is_ok_and(|size| size == end)
+    }
+
+    /// Writes encoded batches as one frame and makes it durable. After an error nothing of it counts.
+    pub(crate) fn append<'r>(&mut self, records: impl Iterator<Item = &'r [u8]>) -> io::Result<()> {
+        self.frame.clear();
+        self.frame.extend_from_slice(&[0; FRAME_HEADER_BYTES]);
+        records.for_each(|record| self.frame.extend_from_slice(record));
+        let payload = &self.frame[FRAME_HEADER_BYTES..];
+        let len = u32::try_from(payload.len()).map_err(io::Error::other)?;
+        let crc = crc32c::crc32c(payload);
+        self.frame[..4].copy_from_slice(&START);
+        self.frame[4..8].copy_from_slice(&len.to_le_bytes());
+        self.frame[8..12].copy_from_slice(&crc.to_le_bytes());
+        let written = self.file.write_at(self.end, &self.frame).and_then(|()| self.file.sync());
+        if let Err(error) = written {
+            // What is left of it would be read again after a restart.
+            self.file.truncate(self.end).and_then(|()| self.file.sync())?;
+            return Err(error);
+        }
+        self.end += self.frame.len() as u64;
+        Ok(())
+    }
+}
+
+/// What a journal holds.
+pub(crate) struct Replayed {
+    pub(crate) batches: Vec<Batch>,
+    /// Bytes in the middle that could not be read.
+    pub(crate) lost_bytes: usize,
+}
+
+/// Reads a journal that an earlier process wrote.
+pub(crate) fn replay(disk: &dyn Disk, number: u64) -> io::Result<Replayed> {
+    let file = disk.open(&file_name(number))?;
+    let mut bytes = vec![0; usize::try_from(file.size()?).map_err(io::Error::other)?];
+    let read = file.read_at(0, &mut bytes)?;
+    bytes.truncate(read);
+    let mut replayed = Replayed { batches: Vec::new(), lost_bytes: 0 };
+    let (mut at, mut lost_from) = (HEADER_BYTES.min(bytes.len()), None);
+    while at < bytes.len() {
+        match frame(&bytes[at..]).and_then(|payload| Some((payload.len(), batches(payload)?))) {
+            Some((len, batches)) => {
+                if let Some(from) = lost_from.take() {
+                    replayed.lost_bytes += at - from;
+                }
+                replayed.batches.extend(batches);
+                at += FRAME_HEADER_BYTES + len;
+            }
+            None => {
+                lost_from.get_or_insert(at);
+                at += 1;
+                at += memchr::memmem::find(&bytes[at..], &START).unwrap_or(bytes.len() - at);
+            }
+        }
+    }
+    Ok(replayed)
+}
+
+fn frame(bytes: &[u8]) -> Option<&[u8]> {
+    let mut fields = Fields(bytes);
+    if fields.bytes(4)? != START {
+        return None;
+    }
+    let (len, crc) = (fields.u32()?, fields.u32()?);
+    fields.bytes(len as usize).filter(|payload| crc32c::crc32c(payload) == crc)
+}
+
+fn batches(payload: &[u8]) -> Option<Vec<Batch>> {
+    let mut fields = Fields(payload);
+    let mut batches = Vec::new();
+    while !fields.is_empty() {
+        batches.push(Batch::decode(&mut fields)?);
+    }
+    Some(batches)
+}

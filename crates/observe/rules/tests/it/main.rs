@@ -1,0 +1,4 @@
+//! Rules from outside: files, alerts over time, templates, promtool's unit tests.
+
+mod promtool;
+mod unit_tests;
