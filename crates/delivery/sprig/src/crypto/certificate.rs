@@ -4,7 +4,7 @@ use std::{any::Any, fmt, net::IpAddr};
 
 use coracle_gotemplate::{Context, FunctionError, Member, Object, Value};
 use ring::digest;
-use x509_parser::{extensions::ParsedExtension, parse_x509_certificate};
+use x509_parser::{extensions::ParsedExtension, parse_x509_certificate, prelude::FromDer};
 
 use super::{
     der::{self, GENERALIZED_TIME, OCTET_STRING, SET, TRUE, UTC_TIME},
@@ -231,8 +231,6 @@ fn key_id(public: &[u8]) -> Vec<u8> {
         .unwrap_or_default();
     digest::digest(&digest::SHA256, &bits).as_ref()[..20].to_vec()
 }
-
-use x509_parser::prelude::FromDer;
 
 fn extensions(wanted: &Wanted, public: &[u8], issuer: &Issuer, subject: &[u8]) -> Vec<u8> {
     // Digital signature and key encipherment; an authority signs certificates too.
