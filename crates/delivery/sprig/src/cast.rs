@@ -85,8 +85,8 @@ pub(crate) fn parse_int(text: &str) -> Option<i64> {
 pub(crate) fn parse_float(text: &str) -> Option<f64> {
     let bare = text.strip_prefix(['+', '-']).unwrap_or(text);
     let lower = bare.to_ascii_lowercase();
-    if lower.starts_with("0x") {
-        return hexadecimal_float(&lower[2..]).map(|number| if text.starts_with('-') { -number } else { number });
+    if let Some(digits) = lower.strip_prefix("0x") {
+        return hexadecimal_float(digits).map(|number| if text.starts_with('-') { -number } else { number });
     }
     let is_word = matches!(lower.as_str(), "inf" | "infinity" | "nan");
     if !is_word && !bare.starts_with(|char: char| char.is_ascii_digit() || char == '.') {

@@ -244,10 +244,10 @@ fn extensions(wanted: &Wanted, public: &[u8], issuer: &Issuer, subject: &[u8]) -
     if wanted.is_authority {
         all.push(extension(SUBJECT_KEY, false, &der::tagged(OCTET_STRING, &key_id(public))));
     }
-    if let Issuer::Authority { name, key_id: Some(id), .. } = issuer {
-        if name != subject {
-            all.push(extension(AUTHORITY_KEY, false, &der::sequence(&[&der::tagged(0x80, id)])));
-        }
+    if let Issuer::Authority { name, key_id: Some(id), .. } = issuer
+        && name != subject
+    {
+        all.push(extension(AUTHORITY_KEY, false, &der::sequence(&[&der::tagged(0x80, id)])));
     }
     if !wanted.names.is_empty() || !wanted.addresses.is_empty() {
         let names = wanted.names.iter().map(|name| der::tagged(0x82, name.as_bytes()));

@@ -1,7 +1,7 @@
 //! YAML as Helm reads and writes it: through JSON, so numbers become floats and keys text.
 
 use coracle_gotemplate::Value;
-use coracle_yaml::{Build, Kind, Layout, Source};
+use coracle_yaml::{Build, Entries, Kind, Layout, Source};
 
 use super::json;
 use crate::{args::is_nil_list, duration::Duration};
@@ -125,7 +125,7 @@ impl Source for AsJson {
         show_items(node, see);
     }
 
-    fn entries(&self, node: &Value, see: &mut dyn FnMut(Vec<(&str, &Value)>)) {
+    fn entries(&self, node: &Value, see: &mut dyn FnMut(Entries<'_, Value>)) {
         show_entries(node, see);
     }
 }
@@ -161,7 +161,7 @@ impl Source for AsIs {
         }
     }
 
-    fn entries(&self, node: &Value, see: &mut dyn FnMut(Vec<(&str, &Value)>)) {
+    fn entries(&self, node: &Value, see: &mut dyn FnMut(Entries<'_, Value>)) {
         show_entries(node, see);
     }
 }
@@ -208,7 +208,7 @@ fn show_items(node: &Value, see: &mut dyn FnMut(&[Value])) {
     }
 }
 
-fn show_entries(node: &Value, see: &mut dyn FnMut(Vec<(&str, &Value)>)) {
+fn show_entries(node: &Value, see: &mut dyn FnMut(Entries<'_, Value>)) {
     match json::plain(node) {
         Value::Dict(dict) => see(dict.entries().iter().map(|(key, value)| (&**key, value)).collect()),
         _ => see(Vec::new()),
