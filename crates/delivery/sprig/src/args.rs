@@ -31,7 +31,7 @@ pub(crate) fn int(value: &Value) -> i64 {
     }
 }
 
-/// The same as an index, if it is one.
+/// An argument of type `string`, shared where it is UTF-8.
 pub(crate) fn shared(value: &Value) -> Str {
     match value {
         Value::String(text) => text.clone(),

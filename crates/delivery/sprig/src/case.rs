@@ -128,7 +128,12 @@ fn pascal_case(text: &str) -> String {
     let mut chars = text.chars();
     let mut current = loop {
         match chars.next() {
-            None => return out,
+            // Of a text of connectors only, the last one comes twice.
+            None => {
+                let last = out.chars().next_back();
+                out.extend(last);
+                return out;
+            }
             Some(char) if is_connector(char) => out.push(char),
             Some(char) => break char,
         }

@@ -68,7 +68,8 @@ pub(crate) fn parse_int(text: &str) -> Option<i64> {
         _ => (10, digits),
     };
     let plain = if body.contains('_') {
-        let placed_well = radix != 10 && !body.ends_with('_') && !body.contains("__");
+        let begins_well = radix != 10 || !body.starts_with('_');
+        let placed_well = begins_well && !body.ends_with('_') && !body.contains("__");
         placed_well.then(|| body.replace('_', ""))?
     } else {
         body.to_owned()
@@ -84,8 +85,8 @@ pub(crate) fn parse_int(text: &str) -> Option<i64> {
 pub(crate) fn parse_float(text: &str) -> Option<f64> {
     let bare = text.strip_prefix(['+', '-']).unwrap_or(text);
     let lower = bare.to_ascii_lowercase();
-    if lower.starts_with("0x") {
-        return hexadecimal_float(&lower[2..]).map(|number| if text.starts_with('-') { -number } else { number });
+    if let Some(digits) = lower.strip_prefix("0x") {
+        return hexadecimal_float(digits).map(|number| if text.starts_with('-') { -number } else { number });
     }
     let is_word = matches!(lower.as_str(), "inf" | "infinity" | "nan");
     if !is_word && !bare.starts_with(|char: char| char.is_ascii_digit() || char == '.') {

@@ -109,7 +109,10 @@ fn decrypt(password: &[u8], encoded: &[u8]) -> Result {
     }
     let secret = BASE64.decode(encoded)?;
     let Some((start, body)) = secret.split_first_chunk::<BLOCK>() else {
-        return fail(format!("runtime error: slice bounds out of range [:{BLOCK}] with capacity {}", secret.len()));
+        return fail(format!(
+            "runtime error: slice bounds out of range [:{BLOCK}] with capacity {}",
+            encoded.len() / 4 * 3
+        ));
     };
     if !body.len().is_multiple_of(BLOCK) {
         return fail("crypto/cipher: input not full blocks");

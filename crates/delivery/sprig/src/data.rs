@@ -6,7 +6,7 @@ pub mod yaml;
 
 use coracle_gotemplate::{Dict, Function, FunctionError, Type, Value};
 
-use crate::args::{Result, fail, text};
+use crate::args::text;
 
 const ANY: &[Type] = &[Type::Any];
 const S: &[Type] = &[Type::String];
@@ -29,7 +29,8 @@ pub(crate) const TABLE: &[Function] = &[
     Function::new("toToml", ANY, |_, a| Ok(toml::write(&a[0]).unwrap_or_else(|error| error).into())),
     Function::new("mustToToml", ANY, |_, a| Ok(toml::write(&a[0])?.into())),
     Function::new("fromToml", S, |_, a| Ok(toml::read(&text(&a[0])).unwrap_or_else(error_map))),
-    Function::new("getHostByName", S, |_, a| host(&text(&a[0]))),
+    // A render that depends on the network could not be repeated; Helm too answers nothing unless told to look up.
+    Function::new("getHostByName", S, |_, _| Ok("".into())),
 ];
 
 fn error_map(error: String) -> Value {
@@ -64,13 +65,4 @@ fn mismatch(value: &Value, wanted: &str) -> String {
         _ => "string",
     };
     format!("json: cannot unmarshal {found} into Go value of type {wanted}")
-}
-
-/// An address stands for itself. Names are not looked up: a render that depends on the network could not be repeated.
-/// Go's error for a name without addresses is what templates see.
-fn host(name: &str) -> Result {
-    match name.parse::<std::net::IpAddr>() {
-        Ok(_) => Ok(name.into()),
-        Err(_) => fail("invalid argument to Intn"),
-    }
 }

@@ -55,6 +55,23 @@ pub const TABLES: &[&[Function]] = &[
     data::TABLE,
 ];
 
+/// Functions that Helm 3 does not have.
+pub const ONLY_IN_HELM_4: &[&str] = &[
+    "durationDays",
+    "durationHours",
+    "durationMicroseconds",
+    "durationMilliseconds",
+    "durationMinutes",
+    "durationNanoseconds",
+    "durationRoundTo",
+    "durationSeconds",
+    "durationTruncateTo",
+    "durationWeeks",
+    "mustToDuration",
+    "mustToToml",
+    "mustToYaml",
+];
+
 /// All of them by name.
 pub fn functions() -> Functions {
     TABLES.iter().fold(Functions::default(), |functions, table| functions.with(table))

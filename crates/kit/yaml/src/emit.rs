@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::writer::{Kind, Layout, Source, write};
+use crate::writer::{Entries, Kind, Layout, Source, write};
 
 /// One document.
 pub fn emit(value: &Value) -> String {
@@ -47,7 +47,7 @@ impl Source for Json {
         see(node.as_array().map_or(&[], Vec::as_slice));
     }
 
-    fn entries(&self, node: &Value, see: &mut dyn FnMut(Vec<(&str, &Value)>)) {
+    fn entries(&self, node: &Value, see: &mut dyn FnMut(Entries<'_, Value>)) {
         let fields = node.as_object().into_iter().flatten();
         see(fields.map(|(key, value)| (key.as_str(), value)).collect());
     }

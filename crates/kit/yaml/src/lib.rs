@@ -19,4 +19,4 @@ pub use load::{Build, load};
 pub use node::{Entry, FileId, Mapping, Mark, Node, Scalar, Style, Value};
 pub use parse::{ParseError, Repeated, parse, parse_first, parse_one};
 pub use resolve::Resolved;
-pub use writer::{Kind, Layout, Source, write};
+pub use writer::{Entries, Kind, Layout, Source, write};

@@ -63,7 +63,7 @@ impl<'text, B: Build> Loader<'text, '_, B> {
     fn next(&mut self) -> Result<Event<'text>, String> {
         match self.parser.next_event() {
             Some(Ok((event, _))) => Ok(event),
-            Some(Err(error)) => Err(format!("yaml: line {}: {}", error.marker().line(), error.info())),
+            Some(Err(error)) => Err(in_words_of_go(error.info(), error.marker().line())),
             None => Ok(Event::StreamEnd),
         }
     }
@@ -201,6 +201,28 @@ impl<'text, B: Build> Loader<'text, '_, B> {
     }
 }
 
+/// The usual complaints in the words of Go's library. Its scanner counts lines from 1 and its parser from 0, and neither
+/// names the first.
+fn in_words_of_go(complaint: &str, line: usize) -> String {
+    let parser = |words| (words, line.saturating_sub(1));
+    let line = if line > 1 { line } else { 0 };
+    let (words, line) = match complaint {
+        "simple key expect ':'" | "simple key expected" => ("could not find expected ':'", line),
+        "misplaced bracket" => parser("did not find expected node content"),
+        words if words.ends_with("expected ',' or ']'") => parser("did not find expected ',' or ']'"),
+        words if words.ends_with("expected ',' or '}'") => parser("did not find expected ',' or '}'"),
+        words if words.ends_with("found unexpected end of stream") => ("found unexpected end of stream", line),
+        words if words.starts_with("unexpected character") => ("found character that cannot start any token", line),
+        words if words.starts_with("tabs disallowed") => ("found character that cannot start any token", line),
+        words if words.starts_with("while parsing a node") => parser("did not find expected node content"),
+        words if words.starts_with("invalid trailing content") => parser("did not find expected key"),
+        words if words.starts_with("while parsing a block mapping") => parser("did not find expected key"),
+        words if words.starts_with("while parsing a block collection") => parser("did not find expected '-' indicator"),
+        words => (words, line),
+    };
+    if line > 0 { format!("yaml: line {line}: {words}") } else { format!("yaml: {words}") }
+}
+
 fn scalar_of(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Scalar {
     let style = match style {
         ScalarStyle::Plain => Style::Plain,
@@ -301,9 +323,9 @@ mod tests {
 
     #[test]
     fn merges_stand_where_they_are_written() {
-        let text = "x: &x {a: 1, b: 2}\ny:\n  a: 0\n  <<: *x\n  b: 3\n";
+        let text = "base: &base {a: 1, b: 2}\nmerged:\n  a: 0\n  <<: *base\n  b: 3\n";
         let read = load(text, &mut Json).unwrap().unwrap();
-        assert_eq!(read["y"], json!({"a": 1.0, "b": 3.0}));
+        assert_eq!(read["merged"], json!({"a": 1.0, "b": 3.0}));
     }
 
     #[test]

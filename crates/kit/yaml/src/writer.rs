@@ -40,6 +40,9 @@ pub enum Kind<'a> {
     Map,
 }
 
+/// The entries of a map.
+pub type Entries<'a, Node> = Vec<(&'a str, &'a Node)>;
+
 /// How to see trees of some type.
 pub trait Source {
     type Node;
@@ -50,7 +53,7 @@ pub trait Source {
     fn items(&self, node: &Self::Node, see: &mut dyn FnMut(&[Self::Node]));
 
     /// Shows the entries of a map, in any order.
-    fn entries(&self, node: &Self::Node, see: &mut dyn FnMut(Vec<(&str, &Self::Node)>));
+    fn entries(&self, node: &Self::Node, see: &mut dyn FnMut(Entries<'_, Self::Node>));
 }
 
 /// One document.

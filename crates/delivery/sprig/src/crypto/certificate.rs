@@ -4,7 +4,7 @@ use std::{any::Any, fmt, net::IpAddr};
 
 use coracle_gotemplate::{Context, FunctionError, Member, Object, Value};
 use ring::digest;
-use x509_parser::{extensions::ParsedExtension, parse_x509_certificate};
+use x509_parser::{extensions::ParsedExtension, parse_x509_certificate, prelude::FromDer};
 
 use super::{
     der::{self, GENERALIZED_TIME, OCTET_STRING, SET, TRUE, UTC_TIME},
@@ -232,8 +232,6 @@ fn key_id(public: &[u8]) -> Vec<u8> {
     digest::digest(&digest::SHA256, &bits).as_ref()[..20].to_vec()
 }
 
-use x509_parser::prelude::FromDer;
-
 fn extensions(wanted: &Wanted, public: &[u8], issuer: &Issuer, subject: &[u8]) -> Vec<u8> {
     // Digital signature and key encipherment; an authority signs certificates too.
     let usage: &[u8] = if wanted.is_authority { &[0x02, 0xA4] } else { &[0x05, 0xA0] };
@@ -246,10 +244,10 @@ fn extensions(wanted: &Wanted, public: &[u8], issuer: &Issuer, subject: &[u8]) -
     if wanted.is_authority {
         all.push(extension(SUBJECT_KEY, false, &der::tagged(OCTET_STRING, &key_id(public))));
     }
-    if let Issuer::Authority { name, key_id: Some(id), .. } = issuer {
-        if name != subject {
-            all.push(extension(AUTHORITY_KEY, false, &der::sequence(&[&der::tagged(0x80, id)])));
-        }
+    if let Issuer::Authority { name, key_id: Some(id), .. } = issuer
+        && name != subject
+    {
+        all.push(extension(AUTHORITY_KEY, false, &der::sequence(&[&der::tagged(0x80, id)])));
     }
     if !wanted.names.is_empty() || !wanted.addresses.is_empty() {
         let names = wanted.names.iter().map(|name| der::tagged(0x82, name.as_bytes()));

@@ -23,6 +23,7 @@ const NULL: &[u8] = &[0x05, 0x00];
 /// Bits of the RSA key that `genPrivateKey` makes, and of those for certificates.
 const LARGE_RSA_BITS: usize = 4096;
 pub(super) const RSA_BITS: usize = 2048;
+const RSA_TRIES: usize = 8;
 
 /// A private key.
 pub(super) enum Key {
@@ -80,7 +81,16 @@ fn dsa(context: &mut Context<'_>) -> Result<Key, String> {
 
 impl Key {
     pub(super) fn rsa(context: &mut Context<'_>, bits: usize) -> Result<Key, String> {
-        let key = rsa::PrivateKey::new(&mut HostRandom(context), bits).map_err(|error| error.to_string())?;
+        let mut tried = 0;
+        let key = loop {
+            tried += 1;
+            match rsa::PrivateKey::new(&mut HostRandom(context), bits) {
+                Ok(key) => break key,
+                // Two primes may not fit together; the next two do.
+                Err(rsa::Error::InvalidPrime) if tried < RSA_TRIES => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        };
         Ok(Key::Rsa(Box::new(key)))
     }
 

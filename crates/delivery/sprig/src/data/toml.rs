@@ -26,7 +26,7 @@ fn plain_but_times(value: &Value) -> Value {
 /// Whether a list holds nothing but tables; nil may not be in any list.
 fn is_table_list(items: &[Value]) -> Result<bool, String> {
     if items.iter().any(Value::is_nil) {
-        return Err("cannot encode array with nil element".to_owned());
+        return Err("toml: cannot encode array with nil element".to_owned());
     }
     Ok(!items.is_empty() && items.iter().all(|item| matches!(plain_but_times(item), Value::Dict(_))))
 }

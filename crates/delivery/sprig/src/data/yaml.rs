@@ -1,7 +1,7 @@
 //! YAML as Helm reads and writes it: through JSON, so numbers become floats and keys text.
 
 use coracle_gotemplate::Value;
-use coracle_yaml::{Build, Kind, Layout, Source};
+use coracle_yaml::{Build, Entries, Kind, Layout, Source};
 
 use super::json;
 use crate::{args::is_nil_list, duration::Duration};
@@ -23,6 +23,9 @@ pub fn write(value: &Value) -> String {
 /// The same; the error is Go's for what JSON cannot hold.
 pub(super) fn write_checked(value: &Value) -> Result<String, String> {
     json::check(value).map_err(|error| format!("error marshaling into JSON: {error}"))?;
+    if !is_readable(value) {
+        return Err("yaml: control characters are not allowed".to_owned());
+    }
     Ok(without_break(coracle_yaml::write(&AsJson, value, Layout::Compact)))
 }
 
@@ -36,6 +39,18 @@ fn without_break(mut text: String) -> String {
         text.pop();
     }
     text
+}
+
+/// Whether Go's library would read the JSON of a value: control characters that JSON leaves as they are it refuses.
+fn is_readable(value: &Value) -> bool {
+    let is_control = |char| matches!(char, '\u{7F}'..='\u{84}' | '\u{86}'..='\u{9F}' | '\u{FFFE}' | '\u{FFFF}');
+    let is_clean = |text: &str| text.is_ascii() && !text.contains('\u{7F}') || !text.contains(is_control);
+    match value {
+        Value::String(text) => is_clean(text),
+        Value::List(list) => list.iter().all(is_readable),
+        Value::Dict(dict) => dict.entries().iter().all(|(key, value)| is_clean(key) && is_readable(value)),
+        _ => true,
+    }
 }
 
 struct Values;
@@ -110,7 +125,7 @@ impl Source for AsJson {
         show_items(node, see);
     }
 
-    fn entries(&self, node: &Value, see: &mut dyn FnMut(Vec<(&str, &Value)>)) {
+    fn entries(&self, node: &Value, see: &mut dyn FnMut(Entries<'_, Value>)) {
         show_entries(node, see);
     }
 }
@@ -146,7 +161,7 @@ impl Source for AsIs {
         }
     }
 
-    fn entries(&self, node: &Value, see: &mut dyn FnMut(Vec<(&str, &Value)>)) {
+    fn entries(&self, node: &Value, see: &mut dyn FnMut(Entries<'_, Value>)) {
         show_entries(node, see);
     }
 }
@@ -193,7 +208,7 @@ fn show_items(node: &Value, see: &mut dyn FnMut(&[Value])) {
     }
 }
 
-fn show_entries(node: &Value, see: &mut dyn FnMut(Vec<(&str, &Value)>)) {
+fn show_entries(node: &Value, see: &mut dyn FnMut(Entries<'_, Value>)) {
     match json::plain(node) {
         Value::Dict(dict) => see(dict.entries().iter().map(|(key, value)| (&**key, value)).collect()),
         _ => see(Vec::new()),

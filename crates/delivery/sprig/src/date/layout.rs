@@ -151,7 +151,7 @@ pub(super) fn format(layout: &str, time: &Time) -> String {
 fn write_part(out: &mut String, part: Part, civil: &Civil, time: &Time) {
     let month = MONTHS[usize::from(civil.month) - 1];
     let weekday = DAYS[usize::from(civil.weekday)];
-    let hour12 = if civil.hour % 12 == 0 { 12 } else { civil.hour % 12 };
+    let hour12 = if civil.hour.is_multiple_of(12) { 12 } else { civil.hour % 12 };
     let afternoon = civil.hour >= 12;
     // Writing to a string cannot fail.
     let _ = match part {

@@ -237,8 +237,8 @@ fn zone_name<'a>(value: &'a str, fields: &mut Fields) -> Read<&'a str> {
         5 if value.as_bytes()[4] == b'T' => 5,
         _ => return Err(Trouble::Syntax),
     };
-    if value.starts_with("GMT") {
-        let signed = value[3..].strip_prefix(['+', '-']);
+    if let Some(hours) = value.strip_prefix("GMT") {
+        let signed = hours.strip_prefix(['+', '-']);
         let count = signed.map_or(0, |rest| rest.bytes().take(2).take_while(u8::is_ascii_digit).count());
         length += if count > 0 { count + 1 } else { 0 };
     }

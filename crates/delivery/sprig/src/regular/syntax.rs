@@ -185,8 +185,7 @@ impl<'a> Translator<'a> {
 
     fn escape(&mut self) -> Result<(), String> {
         let start = self.rest;
-        if start.starts_with(r"\Q") {
-            let body = &start[2..];
+        if let Some(body) = start.strip_prefix(r"\Q") {
             let (literal, after) = body.split_once(r"\E").unwrap_or((body, ""));
             self.rest = after;
             for char in literal.chars() {
@@ -320,14 +319,14 @@ impl<'a> Translator<'a> {
 
     fn class_item(&mut self, class: &mut String) -> Result<(), String> {
         let start = self.rest;
-        if start.starts_with("[:") {
-            if let Some(end) = start.find(":]") {
-                class.push_str(self.take(end + 2));
-                return Ok(());
-            }
+        if start.starts_with("[:")
+            && let Some(end) = start.find(":]")
+        {
+            class.push_str(self.take(end + 2));
+            return Ok(());
         }
-        if start.starts_with('\\') {
-            if let Some(perl) = start[1..].chars().next().and_then(perl_class) {
+        if let Some(escaped) = start.strip_prefix('\\') {
+            if let Some(perl) = escaped.chars().next().and_then(perl_class) {
                 self.take(2);
                 class.push_str(perl);
                 return Ok(());

@@ -39,7 +39,8 @@ impl Constraints {
         let written = without_ranges(text);
         let alternatives = written.split("||").map(|part| {
             if !ALTERNATIVE.is_match(part) {
-                return Err(FunctionError::new(format!("improper constraint: {part}")));
+                let quoted = coracle_gotemplate::quote(part.as_bytes());
+                return Err(FunctionError::new(format!("improper constraint: {quoted}")));
             }
             CONDITION.captures_iter(part).map(|found| Condition::read(&found)).collect()
         });

@@ -35,7 +35,7 @@ impl Version {
         let parts: Vec<&str> = numbers.split('.').collect();
         let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         let well_formed = parts.len() <= 3
-            && parts.iter().all(|part| is_number(part))
+            && parts.iter().all(is_number)
             && prerelease.is_none_or(is_identifiers)
             && metadata.is_none_or(is_identifiers);
         if !well_formed {
