@@ -103,19 +103,28 @@ fn errors_say_where_and_what_was_expected() {
             kustomization.yaml:2:3: "https://example.com/x" is remote, and nothing is fetched here
               | - https://example.com/x"#]],
     );
-    check_error("-- kustomization.yaml --\nreplacements: [{}]\n", expect![[r#"
+    check_error(
+        "-- kustomization.yaml --\nreplacements: [{}]\n",
+        expect![[r#"
         kustomization.yaml:1:16: a replacement needs a source and at least one target
-          | replacements: [{}]"#]]);
-    check_error("-- kustomization.yaml --\nresources: [a.yaml, b.yaml, s.yaml]\n", expect![[r#"
+          | replacements: [{}]"#]],
+    );
+    check_error(
+        "-- kustomization.yaml --\nresources: [a.yaml, b.yaml, s.yaml]\n",
+        expect![[r#"
         kustomization.yaml:1:13: there is no file or directory "a.yaml"
           | resources: [a.yaml, b.yaml, s.yaml]
         kustomization.yaml:1:21: there is no file or directory "b.yaml"
           | resources: [a.yaml, b.yaml, s.yaml]
         kustomization.yaml:1:29: there is no file or directory "s.yaml"
-          | resources: [a.yaml, b.yaml, s.yaml]"#]]);
-    check_error("-- kustomization.yaml --\nhelmCharts: [{name: x}]\n", expect![[r#"
+          | resources: [a.yaml, b.yaml, s.yaml]"#]],
+    );
+    check_error(
+        "-- kustomization.yaml --\nhelmCharts: [{name: x}]\n",
+        expect![[r#"
         kustomization.yaml:1:14: Helm charts are not rendered unless that is asked for (--enable-helm)
-          | helmCharts: [{name: x}]"#]]);
+          | helmCharts: [{name: x}]"#]],
+    );
     check_error(
         "-- kustomization.yaml --\ntransformers:\n- |-\n  apiVersion: x.io/v1\n  kind: Y\n  metadata: {name: z}\n",
         expect![[r#"
@@ -169,14 +178,16 @@ fn errors_in_patches_point_into_the_patch() {
     check_error(
         &with("- patch: |-\n    - op: ad\n      path: /x\n  target: {}\n"),
         expect![[r#"
-            kustomization.yaml:5:3: ad /x: expected add, remove, replace, move, copy or test, found "ad"
-              |       path: /x"#]],
+            kustomization.yaml:4:3: ad /x: expected add, remove, replace, move, copy or test, found "ad"
+              |     - op: ad"#]],
     );
     check_error(
         &with(
-            "- patch: |-\n    apiVersion: v1\n    kind: Service\n    metadata: {name: web}\n    spec:\n      $patch: drop\n",
+            "- patch: |-\n    apiVersion: v1\n    kind: Service\n    metadata:\n      name: web\n      $patch: drop\n",
         ),
-        expect![[r#"kustomization.yaml:9:11: $patch: expected merge, replace or delete, found the string "drop""#]],
+        expect![[r#"
+            kustomization.yaml:8:11: metadata.$patch: expected merge, replace or delete, found the string "drop"
+              |       $patch: drop"#]],
     );
 }
 
@@ -185,7 +196,7 @@ fn errors_name_the_kustomizations_that_led_there() {
     check_error(
         "-- kustomization.yaml --\nresources: [a]\n-- a/kustomization.yaml --\nresources: [b]\n-- a/b/kustomization.yaml --\nnope: 1\n",
         expect![[r#"
-            a/b/kustomization.yaml:1:1: unknown field "nope"; expected one of kind, apiVersion, metadata, resources, bases, bases, components, crds, configurations, generators, transformers, validators, generatorOptions, configMapGenerator, secretGenerator, helmGlobals, helmCharts, helmChartInflationGenerator, namespace, namePrefix, nameSuffix, commonLabels, commonLabels, labels, commonAnnotations, images, imageTags, imageTags, patchesJson6902, patchesJson6902, patchesStrategicMerge, patchesStrategicMerge, patches, replicas, replacements, vars, vars, openapi, sortOptions, buildMetadata
+            a/b/kustomization.yaml:1:1: unknown field "nope"; expected one of kind, apiVersion, metadata, resources, bases, components, crds, configurations, generators, transformers, validators, generatorOptions, configMapGenerator, secretGenerator, helmGlobals, helmCharts, helmChartInflationGenerator, namespace, namePrefix, nameSuffix, commonLabels, labels, commonAnnotations, images, imageTags, patchesJson6902, patchesStrategicMerge, patches, replicas, replacements, vars, openapi, sortOptions, buildMetadata
               | nope: 1
               included from a/kustomization.yaml
               included from kustomization.yaml"#]],
