@@ -50,6 +50,7 @@ pub trait Source {
     fn items(&self, node: &Self::Node, see: &mut dyn FnMut(&[Self::Node]));
 
     /// Shows the entries of a map, in any order.
+    #[allow(clippy::type_complexity, reason = "a borrowed view of the entries, named nowhere else")]
     fn entries(&self, node: &Self::Node, see: &mut dyn FnMut(Vec<(&str, &Self::Node)>));
 }
 
