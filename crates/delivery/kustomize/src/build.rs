@@ -332,7 +332,7 @@ impl<'a> Build<'a> {
         let mut gathered = Gathered::new();
         let mut paths = Vec::new();
         for entry in entries {
-            let place = Place { file: &target.root.file, line_before: entry.mark.line };
+            let place = Place { file: &target.root.file, line_before: entry.mark.line.saturating_sub(1) };
             let Ok(mut written) = documents::resources(self.session, &entry.value, place) else {
                 paths.push(entry.clone());
                 continue;
@@ -392,6 +392,9 @@ impl<'a> Build<'a> {
         let root = match (target.root.enter(&name.value), no_file) {
             (Ok(root), _) => root,
             (Err(_), LoadError::Refused(message)) => return Err(self.session.at(name.mark, message)),
+            (Err(_), LoadError::NoFile(message)) if crate::gitref::is_url(&name.value) => {
+                return Err(self.session.at(name.mark, message));
+            }
             (Err(message), LoadError::NoFile(_)) => return Err(self.session.at(name.mark, message)),
         };
         let inner = self.enter(target, root)?;

@@ -14,7 +14,7 @@ pub struct Error {
     pub column: u32,
     pub message: String,
     /// The line the trouble is in, as written.
-    pub text: Option<String>,
+    pub text: Option<Box<str>>,
     /// The kustomizations that led here, outermost first.
     pub chain: Vec<String>,
     /// More of the same: a build reports what it can at once.

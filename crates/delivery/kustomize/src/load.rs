@@ -56,7 +56,7 @@ impl<'a> Session<'a> {
         let known = names.get(mark.file.0 as usize);
         let mut error = Error::at(known.map_or("", |(name, _)| name), mark, message);
         let line = known.and_then(|(_, text)| text.lines().nth(mark.line as usize - 1));
-        error.text = line.filter(|line| line.len() <= LONGEST_SHOWN_LINE).map(|line| line.trim_end().to_owned());
+        error.text = line.filter(|line| line.len() <= LONGEST_SHOWN_LINE).map(|line| line.trim_end().into());
         error
     }
 

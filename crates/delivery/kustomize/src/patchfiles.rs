@@ -30,10 +30,9 @@ impl Content {
     }
 }
 
-/// Text written in a kustomization; its own lines begin behind the one with the `|`.
+/// Text written in a kustomization; a block is marked at its first own line.
 fn inline(root: &Root<'_>, text: &Text) -> Content {
-    let is_block = text.value.contains('\n');
-    let line_before = if is_block { text.mark.line } else { text.mark.line.saturating_sub(1) };
+    let line_before = text.mark.line.saturating_sub(1);
     Content { file: root.file.clone(), text: text.value.clone(), line_before }
 }
 

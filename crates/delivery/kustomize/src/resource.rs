@@ -346,8 +346,8 @@ impl Resource {
             annotations.retain(|(key, _)| key != MARKER);
         }
         self.set_metadata_map("annotations", annotations);
-        self.set_name(&old.name().to_owned());
-        self.set_namespace(&old.namespace().to_owned());
+        self.set_name(old.name());
+        self.set_namespace(old.namespace());
         self.state = State { needs_hash, ..old.state().clone() };
         self.variables.clone_from(&old.variables);
     }

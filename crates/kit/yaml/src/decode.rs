@@ -81,7 +81,9 @@ impl<'a> Fields<'a> {
 
     /// The node of a field, null or not.
     pub fn any_node(&mut self, key: &'static str) -> Option<&'a Node> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         match self.manner {
             Manner::Exact => self.mapping.get(key),
             _ => {

@@ -34,6 +34,7 @@ enum Reorder {
 }
 
 #[derive(Debug, Clone, Args)]
+#[allow(dead_code, reason = "some flags are taken for the sake of scripts only")]
 pub struct Kustomize {
     /// The kustomization's directory
     #[arg(default_value = ".", value_hint = ValueHint::DirPath)]

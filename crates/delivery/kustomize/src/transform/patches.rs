@@ -100,7 +100,7 @@ fn merge_into_all(
             let entries = own.metadata_map(field);
             own.set_metadata_map(field, entries);
         }
-        own.set_field("apiVersion", &target.api_version().to_owned());
+        own.set_field("apiVersion", target.api_version());
         merge_into(types, target, own)?;
     }
     resources.drop_empty();

@@ -70,54 +70,93 @@ const SERVICE: &str = "-- s.yaml --\napiVersion: v1\nkind: Service\nmetadata: {n
 fn errors_say_where_and_what_was_expected() {
     check_error(
         "-- a.txt --\n",
-        expect!["no kustomization file here; expected one of kustomization.yaml, kustomization.yml, Kustomization"],
+        expect![".: no kustomization file here; expected one of kustomization.yaml, kustomization.yml, Kustomization"],
     );
     check_error("-- kustomization.yaml --\n", expect!["kustomization.yaml: the kustomization is empty"]);
     check_error(
         "-- kustomization.yaml --\nresources:\n- a\n  b: [\n",
-        expect!["kustomization.yaml:3:4: this is not YAML: mapping values are not allowed in this context"],
+        expect![[r#"
+            kustomization.yaml:3:4: this is not YAML: mapping values are not allowed in this context
+              |   b: ["#]],
     );
     check_error(
         "-- kustomization.yaml --\nresouces: [s.yaml]\n",
-        expect![[r#"kustomization.yaml:1:1: unknown field "resouces"; did you mean "resources"?"#]],
+        expect![[r#"
+            kustomization.yaml:1:1: unknown field "resouces"; did you mean "resources"?
+              | resouces: [s.yaml]"#]],
     );
     check_error(
         "-- kustomization.yaml --\nresources: [nope.yaml]\n",
-        expect![[r#"kustomization.yaml:1:13: there is no file or directory "nope.yaml""#]],
+        expect![[r#"
+            kustomization.yaml:1:13: there is no file or directory "nope.yaml"
+              | resources: [nope.yaml]"#]],
     );
     check_error(
         "-- kustomization.yaml --\nresources: [../up.yaml]\n",
-        expect![[r#"kustomization.yaml:1:13: "../up.yaml" leads outside the repository"#]],
+        expect![[r#"
+            kustomization.yaml:1:13: "../up.yaml" leads outside the tree
+              | resources: [../up.yaml]"#]],
     );
     check_error(
         "-- kustomization.yaml --\nresources:\n- https://example.com/x\n",
-        expect![[r#"kustomization.yaml:2:3: "https://example.com/x" is a remote resource; these are not fetched yet"#]],
+        expect![[r#"
+            kustomization.yaml:2:3: "https://example.com/x" is remote, and nothing is fetched here
+              | - https://example.com/x"#]],
     );
-    check_error("-- kustomization.yaml --\nreplacements: [{}]\n", expect![[""]]);
-    check_error("-- kustomization.yaml --\nresources: [a.yaml, b.yaml, s.yaml]\n", expect![[""]]);
-    check_error("-- kustomization.yaml --\nhelmCharts: [{name: x}]\n", expect![[""]]);
+    check_error(
+        "-- kustomization.yaml --\nreplacements: [{}]\n",
+        expect![[r#"
+        kustomization.yaml:1:16: a replacement needs a source and at least one target
+          | replacements: [{}]"#]],
+    );
+    check_error(
+        "-- kustomization.yaml --\nresources: [a.yaml, b.yaml, s.yaml]\n",
+        expect![[r#"
+        kustomization.yaml:1:13: there is no file or directory "a.yaml"
+          | resources: [a.yaml, b.yaml, s.yaml]
+        kustomization.yaml:1:21: there is no file or directory "b.yaml"
+          | resources: [a.yaml, b.yaml, s.yaml]
+        kustomization.yaml:1:29: there is no file or directory "s.yaml"
+          | resources: [a.yaml, b.yaml, s.yaml]"#]],
+    );
+    check_error(
+        "-- kustomization.yaml --\nhelmCharts: [{name: x}]\n",
+        expect![[r#"
+        kustomization.yaml:1:14: Helm charts are not rendered unless that is asked for (--enable-helm)
+          | helmCharts: [{name: x}]"#]],
+    );
     check_error(
         "-- kustomization.yaml --\ntransformers:\n- |-\n  apiVersion: x.io/v1\n  kind: Y\n  metadata: {name: z}\n",
-        expect![[""]],
+        expect![[r#"
+            kustomization.yaml:3:1: Y (x.io/v1) is a plugin that would run a program or a container, which is not done here; only built-in ones (apiVersion: builtin) are
+              |   apiVersion: x.io/v1"#]],
     );
     check_error(
         "-- kustomization.yaml --\nresources: [s.yaml]\n-- s.yaml --\nkind: Service\n",
-        expect!["s.yaml:1:1: the Service has no metadata.name"],
+        expect![[r#"
+            s.yaml:1:1: the Service has no metadata.name
+              | kind: Service"#]],
     );
     check_error(
         &format!(
             "-- kustomization.yaml --\nresources: [s.yaml, t.yaml]\n{SERVICE}{}",
             SERVICE.replace("s.yaml", "t.yaml")
         ),
-        expect!["t.yaml:1:1: Service web is defined twice; the other one is at s.yaml:1"],
+        expect![[r#"
+            t.yaml:1:1: Service web is defined twice; the other one is at line 1 of its file
+              | apiVersion: v1"#]],
     );
     check_error(
         &format!("-- kustomization.yaml --\nresources: [s.yaml]\nreplicas: [{{name: web, count: 2}}]\n{SERVICE}"),
-        expect![[r#"kustomization.yaml:2:12: replicas: there is no workload called "web""#]],
+        expect![[r#"
+            kustomization.yaml:2:12: replicas: there is no workload called "web"
+              | replicas: [{name: web, count: 2}]"#]],
     );
     check_error(
         "-- kustomization.yaml --\nconfigMapGenerator:\n- name: c\n  files: [a.txt]\n",
-        expect![[r#"kustomization.yaml:3:11: the file "a.txt" is not there, or lies outside the repository"#]],
+        expect![[r#"
+            kustomization.yaml:3:11: there is no file "a.txt"
+              |   files: [a.txt]"#]],
     );
 }
 
@@ -126,21 +165,29 @@ fn errors_in_patches_point_into_the_patch() {
     let with = |patch: &str| format!("-- kustomization.yaml --\nresources: [s.yaml]\npatches:\n{patch}{SERVICE}");
     check_error(
         &with("- patch: |-\n    apiVersion: v1\n    kind: Service\n    metadata: {name: wob}\n"),
-        expect!["kustomization.yaml:5:1: nothing to patch: there is no Service wob; there is Service web"],
+        expect![[r#"
+            kustomization.yaml:4:1: nothing to patch: there is no Service wob; there is Service web
+              |     apiVersion: v1"#]],
     );
     check_error(
         &with("- target: {kind: Service}\n  patch: |-\n    - op: replace\n      path: /spec/ports\n      value: []\n"),
-        expect!["kustomization.yaml:6:3: replace /spec/ports: there is nothing at this path"],
+        expect![[r#"
+            kustomization.yaml:5:3: replace /spec/ports: there is no "spec" on the way to it
+              |     - op: replace"#]],
     );
     check_error(
         &with("- patch: |-\n    - op: ad\n      path: /x\n  target: {}\n"),
-        expect![[r#"kustomization.yaml:5:3: op: expected one of add, remove, replace, move, copy, test, found "ad""#]],
+        expect![[r#"
+            kustomization.yaml:4:3: ad /x: expected add, remove, replace, move, copy or test, found "ad"
+              |     - op: ad"#]],
     );
     check_error(
         &with(
-            "- patch: |-\n    apiVersion: v1\n    kind: Service\n    metadata: {name: web}\n    spec:\n      $patch: drop\n",
+            "- patch: |-\n    apiVersion: v1\n    kind: Service\n    metadata:\n      name: web\n      $patch: drop\n",
         ),
-        expect![[r#"kustomization.yaml:9:11: $patch: expected merge, replace or delete, found the string "drop""#]],
+        expect![[r#"
+            kustomization.yaml:8:11: metadata.$patch: expected merge, replace or delete, found the string "drop"
+              |       $patch: drop"#]],
     );
 }
 
@@ -149,13 +196,16 @@ fn errors_name_the_kustomizations_that_led_there() {
     check_error(
         "-- kustomization.yaml --\nresources: [a]\n-- a/kustomization.yaml --\nresources: [b]\n-- a/b/kustomization.yaml --\nnope: 1\n",
         expect![[r#"
-            a/b/kustomization.yaml:1:1: unknown field "nope"; expected one of kind, apiVersion, metadata, replacements, vars, configurations, crds, openapi, helmCharts, helmGlobals, helmChartInflationGenerator, generators, transformers, validators, buildMetadata, legacySortOptions, resources, bases, components, generatorOptions, configMapGenerator, secretGenerator, namespace, namePrefix, nameSuffix, commonLabels, labels, commonAnnotations, patchesStrategicMerge, patches, patchesJson6902, images, imageTags, replicas, sortOptions
+            a/b/kustomization.yaml:1:1: unknown field "nope"; expected one of kind, apiVersion, metadata, resources, bases, components, crds, configurations, generators, transformers, validators, generatorOptions, configMapGenerator, secretGenerator, helmGlobals, helmCharts, helmChartInflationGenerator, namespace, namePrefix, nameSuffix, commonLabels, labels, commonAnnotations, images, imageTags, patchesJson6902, patchesStrategicMerge, patches, replicas, replacements, vars, openapi, sortOptions, buildMetadata
+              | nope: 1
+              included from a/kustomization.yaml
               included from kustomization.yaml"#]],
     );
     check_error(
         "-- kustomization.yaml --\nresources: [a]\n-- a/kustomization.yaml --\nresources: [..]\n",
         expect![[r#"
-            kustomization.yaml: includes itself
+            a/kustomization.yaml:1:13: a circle: "." holds a kustomization that led here
+              | resources: [..]
               included from kustomization.yaml"#]],
     );
 }
