@@ -14,8 +14,8 @@ use crate::{START_MS, all, clock, options, samples, try_append};
 
 const DIRECTORY: &str = "CORACLE_METRICS_KILL_TEST_DIRECTORY";
 const FIRST_STEP: &str = "CORACLE_METRICS_KILL_TEST_STEP";
-const KILLS: u64 = 40;
-const SERIES: u64 = 20;
+const KILLS: u64 = 24;
+const SERIES: u64 = 8;
 
 fn open(directory: &Path) -> Store {
     // Small, so that checkpoints, flushes and merges are killed too.
