@@ -136,11 +136,6 @@ impl Pipeline {
         Some(line)
     }
 
-    /// Whether lines come out with the labels of their stream, as they were written.
-    pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
-    }
-
     /// Labels that stages ask for by name.
     fn required_labels(&self) -> Vec<String> {
         let mut required = Vec::new();

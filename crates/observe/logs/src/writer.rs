@@ -81,11 +81,13 @@ impl Writer {
             self.show(&group);
         }
         for append in group {
-            // Whoever pushed may be gone.
-            drop(append.done.send(written.clone()));
+            let Append { batch, done, .. } = append;
+            // Before the answer: whoever tails from then on has it from the store.
             if written.is_ok() {
-                self.inner.tell_tails(append.batch);
+                self.inner.tell_tails(batch);
             }
+            // Whoever pushed may be gone.
+            drop(done.send(written.clone()));
         }
         after
     }
