@@ -63,11 +63,6 @@ struct Taken {
 }
 
 impl Allocator {
-    /// Where addresses come from.
-    pub fn range(&self) -> Cidr {
-        self.range
-    }
-
     /// Addresses from `range`, node ports from `ports`, nothing taken.
     pub fn new(range: Cidr, ports: std::ops::RangeInclusive<u16>) -> Self {
         Self { range, ports, taken: Mutex::default() }
