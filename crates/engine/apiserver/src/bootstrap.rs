@@ -31,6 +31,7 @@ pub async fn ensure(server: &Server) -> Result<(), Failure> {
     }
     missing.extend(create(server, "rbac.authorization.k8s.io", "roles", aggregate::reader_role())?);
     missing.extend(replace(server, "", "configmaps", server.front_proxy.config_map(&server.authority_pem))?);
+    missing.extend(create(server, "networking.k8s.io", "servicecidrs", service_range(server))?);
     missing.extend(own_service(server)?);
     if missing.is_empty() {
         return Ok(());
@@ -59,6 +60,19 @@ fn namespace(name: &str) -> Value {
         "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
         "spec": {"finalizers": ["kubernetes"]},
         "status": {"phase": "Active"},
+    })
+}
+
+/// The range that services have their addresses from.
+fn service_range(server: &Server) -> Value {
+    let range = server.services.range();
+    let ready = json!({
+        "type": "Ready", "status": "True", "reason": "", "message": "Kubernetes default Service CIDR is ready",
+        "lastTransitionTime": object::time(server.clock.now()),
+    });
+    json!({
+        "metadata": {"name": "kubernetes"}, "spec": {"cidrs": [format!("{}/{}", range.network, range.prefix)]},
+        "status": {"conditions": [ready]},
     })
 }
 

@@ -63,10 +63,10 @@ pub fn meta(object: &Value, selectable: &[String]) -> Meta {
     let labels = object.get("metadata").and_then(|metadata| metadata.get("labels")).and_then(Value::as_object);
     let labels =
         labels.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
-    let fields = selectable.iter().filter(|path| !path.starts_with("metadata.")).filter_map(|path| {
-        let value = lookup(object, path)?;
-        Some((path.clone(), scalar_text(value)?))
-    });
+    let fields = selectable
+        .iter()
+        .filter(|path| !path.starts_with("metadata."))
+        .filter_map(|path| Some((path.clone(), scalar_text(selected(object, path)?)?)));
     let owners = object.get("metadata").and_then(|metadata| metadata.get("ownerReferences")).and_then(Value::as_array);
     let owners = owners.into_iter().flatten().filter_map(|owner| owner.get("uid")?.as_str().map(str::to_owned));
     Meta {
@@ -74,6 +74,16 @@ pub fn meta(object: &Value, selectable: &[String]) -> Meta {
         labels: labels.collect(),
         fields: fields.collect(),
         owners: owners.collect(),
+    }
+}
+
+/// The value that a selectable field stands for. Events go by their reporter, in whichever field it stands.
+fn selected<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
+    let reporter = || lookup(object, "reportingComponent");
+    match path {
+        "source" => lookup(object, "source.component").filter(|component| *component != "").or_else(reporter),
+        "reportingController" => reporter(),
+        path => lookup(object, path),
     }
 }
 

@@ -23,6 +23,7 @@ pub fn of(group: &str, plural: &str) -> &'static [&'static str] {
             "involvedObject.fieldPath",
             "reason",
             "reportingComponent",
+            "reportingController",
             "source",
             "type",
         ],

@@ -1,11 +1,15 @@
-//! Approving certificate requests: only conditions change, and a decision stands.
+//! Approving certificate requests: only conditions change, beside labels and annotations, and a decision stands.
 
 use serde_json::Value;
 
 /// What the approval subresource takes over from the client's object.
 pub fn graft(value: &mut Value, live: &Value) {
     let conditions = value["status"]["conditions"].take();
+    let notes = ["labels", "annotations"].map(|field| (field, value["metadata"].get(field).cloned()));
     *value = keep_metadata(value, live);
+    for (field, given) in notes {
+        crate::object::set_meta(value, field, given);
+    }
     value["status"]["conditions"] = conditions;
 }
 

@@ -175,6 +175,21 @@ pub(super) fn in_range(number: i64, least: i64, most: i64) -> Vec<String> {
 }
 
 /// Anything printable but `=`.
+/// Words in lower case, joined by dots or slashes.
+pub(super) fn sysctl(text: &str) -> Vec<String> {
+    const PATTERN: &str = "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
+    let is_edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_word = |word: &str| {
+        word.starts_with(is_edge)
+            && word.ends_with(is_edge)
+            && word.chars().all(|c| is_edge(c) || matches!(c, '-' | '_'))
+    };
+    if text.len() <= 253 && text.split(['.', '/']).all(is_word) {
+        return Vec::new();
+    }
+    vec![format!("must have at most 253 characters and match regex {PATTERN}")]
+}
+
 pub(super) fn environment_name(text: &str) -> Vec<String> {
     let printable = text.chars().all(|c| (c.is_ascii_graphic() || c == ' ') && c != '=');
     if printable {

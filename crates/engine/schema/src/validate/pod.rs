@@ -58,6 +58,14 @@ fn spec(spec: &Value, path: &str, findings: &mut Findings) {
     }
     tolerations(&spec["tolerations"], &at("tolerations"), findings);
     user_and_group(&spec["securityContext"], &at("securityContext"), findings);
+    for (index, sysctl) in list(&spec["securityContext"]["sysctls"]).iter().enumerate() {
+        let (path, name) = (format!("{}[{index}].name", at("securityContext.sysctls")), text(&sysctl["name"]));
+        if name.is_empty() {
+            findings.required(&path, "");
+        } else {
+            findings.invalid_each(&path, name, names::sysctl(name));
+        }
+    }
 }
 
 fn findings_of_range(path: &str, number: i64, least: i64, most: i64, findings: &mut Findings) {
