@@ -54,8 +54,6 @@ pub trait Source {
 
     /// Shows the entries of a map, in any order.
     fn entries(&self, node: &Self::Node, see: &mut dyn FnMut(Entries<'_, Self::Node>));
-    #[allow(clippy::type_complexity, reason = "a borrowed view of the entries, named nowhere else")]
-    fn entries(&self, node: &Self::Node, see: &mut dyn FnMut(Vec<(&str, &Self::Node)>));
 }
 
 /// One document.
