@@ -35,12 +35,16 @@ pub enum ClusterError {
 impl From<kube::Error> for ClusterError {
     fn from(error: kube::Error) -> Self {
         match error {
-            kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 429 => {
-                ClusterError::Refused(status)
-            }
+            kube::Error::Api(status) if refuses_the_object(&status) => ClusterError::Refused(status),
             other => ClusterError::Api(Box::new(other)),
         }
     }
+}
+
+/// Server-side apply says of unknown fields that the server failed.
+fn refuses_the_object(status: &Status) -> bool {
+    ((400..500).contains(&status.code) && status.code != 429)
+        || status.message.starts_with("failed to create typed patch object")
 }
 
 impl ClusterError {

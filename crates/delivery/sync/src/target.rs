@@ -156,13 +156,24 @@ fn refusal(target: &Manifest, error: &ClusterError) -> Vec<Problem> {
         return causes.into_iter().map(problem).collect();
     }
     let message = error.to_string();
+    let undeclared = undeclared_fields(&message);
+    if !undeclared.is_empty() {
+        let problem = |field: &str| Problem::of(target, field, format!("{}: unknown field {field:?}", target.key()));
+        return undeclared.into_iter().map(problem).collect();
+    }
     let fields = quoted_fields(&message);
     let field = fields.first().cloned().unwrap_or_default();
     vec![Problem::of(target, &field, format!("{}: {message}", target.key()))]
 }
 
-/// The field paths in a message like `unknown field "spec.template.spec.containers[0].imagee"`, or the ones before a
-/// colon in `failed to create typed patch object (...): .spec.replicass: field not declared in schema`.
+/// The field paths in what server-side apply says: `failed to create typed patch object (...): .spec.replicass: field not
+/// declared in schema`, or several in lines of their own.
+fn undeclared_fields(message: &str) -> Vec<&str> {
+    let before = message.split(": field not declared in schema").filter(|part| part.len() < message.len());
+    before.filter_map(|part| part.rsplit(char::is_whitespace).next()?.strip_prefix('.')).collect()
+}
+
+/// The field paths in a message like `unknown field "spec.template.spec.containers[0].imagee"`.
 fn quoted_fields(message: &str) -> Vec<String> {
     let mut fields: Vec<String> = Vec::new();
     let mut rest = message;
@@ -177,10 +188,6 @@ fn quoted_fields(message: &str) -> Vec<String> {
         let word = text.split(' ').next().unwrap_or_default();
         fields.extend(word.split_once('.').map(|(_, path)| path.to_owned()));
     }
-    if fields.is_empty() {
-        let words = message.split(": ").filter(|part| part.starts_with('.') && !part.contains(' '));
-        fields.extend(words.map(|word| word.trim_start_matches('.').to_owned()));
-    }
     fields
 }
 
@@ -194,14 +201,17 @@ pub fn kinds(targets: &[Manifest]) -> Vec<Kind> {
 
 #[cfg(test)]
 mod tests {
-    use super::quoted_fields;
+    use super::{quoted_fields, undeclared_fields};
 
     #[test]
     fn fields_are_found_in_messages() {
         let strict = r#"strict decoding error: unknown field "spec.templat", unknown field "spec.x[0].y""#;
         assert_eq!(quoted_fields(strict), ["spec.templat", "spec.x[0].y"]);
         let typed = "failed to create typed patch object (/web; apps/v1, Kind=Deployment): .spec.replicass: field not declared in schema";
-        assert_eq!(quoted_fields(typed), ["spec.replicass"]);
+        assert_eq!(undeclared_fields(typed), ["spec.replicass"]);
+        let several = "failed to create typed patch object (/web; apps/v1, Kind=Deployment): errors:\n  .spec.a: field not declared in schema\n  .spec.x[0].b: field not declared in schema";
+        assert_eq!(undeclared_fields(several), ["spec.a", "spec.x[0].b"]);
+        assert!(undeclared_fields("something else").is_empty());
         let go = "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32";
         assert_eq!(quoted_fields(go), ["spec.replicas"]);
         assert!(quoted_fields("something else").is_empty());

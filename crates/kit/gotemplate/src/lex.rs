@@ -413,7 +413,7 @@ impl<'i> Lexer<'i> {
     }
 
     fn bad_number(&mut self) -> Token {
-        let text = quote(self.input[self.start..self.position].as_bytes());
+        let text = quote(&self.input.as_bytes()[self.start..self.position]);
         self.error(format!("bad number syntax: {text}"))
     }
 

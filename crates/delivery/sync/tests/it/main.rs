@@ -179,7 +179,7 @@ async fn mistakes_are_shown_where_they_were_made_and_change_nothing() {
         failed: deploy/b.yaml:4:1: configmap/extra: ConfigMap in version "v1" cannot be handled as a ConfigMap: json: cannot unmarshal number into Go struct field ConfigMap.data of type string
           4 | data: {a: 1}
             | ^
-        deploy/a.yaml:13:9: deployment/hello: Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: unknown field "spec.template.spec.containers[0].imagee"
+        deploy/a.yaml:13:9: deployment/hello: unknown field "spec.template.spec.containers[0].imagee"
           13 |         imagee: hello
              |         ^
         nothing was changed: 9f759d8 Manifests is still deployed
@@ -292,11 +292,11 @@ async fn a_definition_may_come_with_its_objects() {
         &stage.push("hello", "main", "Unknown colour").await,
         expect![[r#"
         deploying 0342b34 Unknown colour, asked for by ada
-        failed: deploy/a.yaml:4:17: thing/one: Thing in version "v1" cannot be handled as a Thing: strict decoding error: unknown field "spec.colour"
+        failed: deploy/a.yaml:4:17: thing/one: unknown field "spec.colour"
           4 | spec: {size: 1, colour: red}
             |                 ^
         nothing was changed: 5ad923d Thing with its definition is still deployed
-        => failed: deploy/a.yaml:4:17: thing/one: Thing in version "v1" cannot be handled as a Thing: strict decoding error: unknown field "spec.colour"
+        => failed: deploy/a.yaml:4:17: thing/one: unknown field "spec.colour"
     "#]],
     );
 }
