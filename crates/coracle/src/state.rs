@@ -4,6 +4,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::Write,
     path::Path,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
@@ -14,6 +15,10 @@ use nix::{
 use serde::{Deserialize, Serialize};
 
 use crate::paths::DataDir;
+
+/// How long the locks of a killed engine may outlive it.
+const LAST_BREATH: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// What the engine says of itself in `engine.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,23 +51,37 @@ impl EngineLock {
     /// Takes the lock, or says who has it.
     pub fn take(dir: &DataDir) -> anyhow::Result<Self> {
         let path = dir.lock();
-        let file = open_lock(&path).with_context(|| format!("lock file {}", path.display()))?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => {
-                forget(dir)?;
-                Ok(Self(lock))
-            }
-            Err((_, Errno::EWOULDBLOCK)) => match read(dir) {
-                Some(state) => bail!(
+        let mut file = open_lock(&path).with_context(|| format!("lock file {}", path.display()))?;
+        let start = Instant::now();
+        loop {
+            let refused = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => {
+                    forget(dir)?;
+                    return Ok(Self(lock));
+                }
+                Err((unlocked, Errno::EWOULDBLOCK)) => unlocked,
+                Err((_, errno)) => return Err(errno).with_context(|| format!("lock file {}", path.display())),
+            };
+            match read(dir) {
+                Some(state) if lives(state.pid) => bail!(
                     "an engine already runs in {} (process {}). `coracle status` shows it; --data-dir starts another one beside it",
                     dir.root().display(),
                     state.pid
                 ),
-                None => bail!("another engine is just starting or stopping in {}", dir.root().display()),
-            },
-            Err((_, errno)) => Err(errno).with_context(|| format!("lock file {}", path.display())),
+                Some(_) if start.elapsed() < LAST_BREATH => {}
+                _ => bail!("another engine is just starting or stopping in {}", dir.root().display()),
+            }
+            file = refused;
+            std::thread::sleep(LOOK_AGAIN);
         }
     }
+}
+
+/// Whether the process is there and more than a zombie. A killed process keeps its locks until its last thread is gone,
+/// which is some milliseconds after it stopped being one.
+fn lives(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
 }
 
 fn open_lock(path: &Path) -> std::io::Result<File> {
@@ -77,7 +96,7 @@ pub fn is_running(dir: &DataDir) -> bool {
 
 /// The state of the engine that runs in `dir`, or `None` when none does.
 pub fn running(dir: &DataDir) -> Option<EngineState> {
-    if is_running(dir) { read(dir) } else { None }
+    if is_running(dir) { read(dir).filter(|state| lives(state.pid)) } else { None }
 }
 
 fn read(dir: &DataDir) -> Option<EngineState> {

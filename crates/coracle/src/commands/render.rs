@@ -20,7 +20,7 @@ pub enum Renderer {
     /// Render a chart, as `helm template` does
     Helm(Box<helm::Helm>),
     /// Render a kustomization, as `kustomize build` does
-    Kustomize(kustomize::Kustomize),
+    Kustomize(Box<kustomize::Kustomize>),
 }
 
 pub fn run(render: &Render) -> ExitCode {

@@ -55,6 +55,7 @@ pub struct Language {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[expect(clippy::enum_variant_names, reason = "Prometheus' names for them")]
 pub enum Feature {
     PromqlExperimentalFunctions,
     PromqlDurationExpr,

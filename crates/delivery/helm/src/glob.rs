@@ -40,7 +40,7 @@ fn path(pattern: &[char], name: &[char]) -> bool {
             (Some(_), Some((true, after))) => path(after, &name[1..]),
             _ => false,
         },
-        '\\' => rest.first().is_some() && name.first() == rest.first() && path(&rest[1..], &name[1..]),
+        '\\' => !rest.is_empty() && name.first() == rest.first() && path(&rest[1..], &name[1..]),
         literal => name.first() == Some(literal) && path(rest, &name[1..]),
     }
 }

@@ -195,8 +195,8 @@ fn split_trimmed(text: &str) -> Vec<&str> {
     let mut documents = Vec::new();
     let mut start = 0;
     let mut from = 0;
-    if text.starts_with("---") {
-        start = text.len() - text[3..].trim_start().len();
+    if let Some(rest) = text.strip_prefix("---") {
+        start = text.len() - rest.trim_start().len();
         from = start;
     }
     while let Some(found) = text[from..].find("\n---") {

@@ -187,7 +187,7 @@ pub struct Shown {
 impl Output {
     /// The hooks that are shown.
     pub fn shown_hooks(&self, shown: Shown) -> impl Iterator<Item = &Hook> {
-        self.hooks.iter().filter(move |hook| !shown.no_hooks && !(shown.no_tests && hook.is_test()))
+        self.hooks.iter().filter(move |hook| !(shown.no_hooks || shown.no_tests && hook.is_test()))
     }
 
     /// Everything in one text, as `helm template` prints it.

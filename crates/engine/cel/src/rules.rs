@@ -252,7 +252,7 @@ impl Run {
                 false => before.clone().unwrap_or(Value::Null),
             };
             let variables = [this.clone(), old_value];
-            debug_assert!(SELF < OLD_SELF, "the environment declares them in this order");
+            const { assert!(SELF < OLD_SELF, "the environment declares them in this order") };
             let Evaluation { outcome, cost } = rule.program.evaluate(&variables, limits::PER_CALL);
             let Some(left) = budget.checked_sub(cost) else {
                 self.fail(

@@ -275,7 +275,7 @@ pub fn format_prometheus_duration(nanoseconds: i64) -> String {
     for (unit, size) in PROMETHEUS_UNITS {
         let size = size.unsigned_abs();
         // Years and weeks are written only where they come out even.
-        if matches!(unit, "y" | "w") && milliseconds % size != 0 {
+        if matches!(unit, "y" | "w") && !milliseconds.is_multiple_of(size) {
             continue;
         }
         let count = milliseconds / size;

@@ -62,7 +62,7 @@ impl Symbols {
     }
 
     fn keep(&mut self, wanted: &str) -> Place {
-        let fits = self.pages.last().is_some_and(|page| page.len() + wanted.len() <= PAGE_BYTES - 1);
+        let fits = self.pages.last().is_some_and(|page| page.len() + wanted.len() < PAGE_BYTES);
         if !fits {
             // The first page grows as it needs to: a store of few series stays small.
             let capacity = if self.pages.is_empty() { 0 } else { PAGE_BYTES };

@@ -23,6 +23,9 @@ struct Evaluated {
     items: BTreeSet<usize>,
 }
 
+/// Whether a number is on the wrong side of a bound.
+type Breaks = fn(f64, f64) -> bool;
+
 impl Evaluated {
     fn merge(&mut self, other: Evaluated) {
         self.properties.extend(other.properties);
@@ -449,7 +452,7 @@ impl<'s> Validator<'_, 's> {
     fn number(&self, schema: &Json, value: &Value, findings: &mut Findings) {
         let Some(got) = number_of(value) else { return };
         let exclusive = |key: &str| schema.get(key) == Some(&Json::Bool(true));
-        let bounds: [(&str, fn(f64, f64) -> bool); 4] = [
+        let bounds: [(&str, Breaks); 4] = [
             ("minimum", |got, want| got < want),
             ("maximum", |got, want| got > want),
             ("exclusiveMinimum", |got, want| got <= want),

@@ -51,7 +51,7 @@ fn list<'a, 'b>(value: &'b Value<'a>) -> Result<&'b List<'a>, EvalError> {
 pub fn index_of<'a>(args: &[Value<'a>], from_end: bool) -> Outcome<'a> {
     let [Value::List(list), wanted] = args else { return Err(EvalError::no_such_overload()) };
     let mut places = (0..list.len()).filter(|at| list.get(*at).is_some_and(|item| item.equals(wanted)));
-    let found = if from_end { places.last() } else { places.next() };
+    let found = if from_end { places.next_back() } else { places.next() };
     Ok(Value::Int(found.map_or(-1, |at| at as i64)))
 }
 

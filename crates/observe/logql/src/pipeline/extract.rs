@@ -142,7 +142,10 @@ impl Unwrapped {
             0.0
         });
         // All filters are asked, as if they stood in one condition.
-        let passes = self.filters.iter().fold(true, |passes, filter| filter.matches(labels) && passes);
+        let mut passes = true;
+        for filter in &self.filters {
+            passes &= filter.matches(labels);
+        }
         passes.then_some(value)
     }
 }

@@ -17,6 +17,7 @@ struct Condition {
     any: Vec<Test>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a query has a handful")]
 enum Test {
     Contains(Finder<'static>),
     Regex(Regex),

@@ -175,8 +175,9 @@ pub(super) fn detected(answer: &Answer) -> Vec<Value> {
 /// The narrowest kind that all values are of.
 fn kind_of<'v>(mut values: impl Iterator<Item = &'v String> + Clone) -> &'static str {
     use coracle_logql::go::{parse_bytes, parse_duration};
-    let all = |is: fn(&str) -> bool| values.clone().all(|value| is(value));
-    let kinds: [(&str, fn(&str) -> bool); 5] = [
+    type Is = fn(&str) -> bool;
+    let all = |is: Is| values.clone().all(|value| is(value));
+    let kinds: [(&str, Is); 5] = [
         ("int", |value| value.parse::<i64>().is_ok()),
         ("float", |value| value.parse::<f64>().is_ok()),
         ("boolean", |value| matches!(value, "true" | "false")),

@@ -1,5 +1,7 @@
 //! The store as those who use it see it.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
 mod http;
 mod kill;
 mod simulation;

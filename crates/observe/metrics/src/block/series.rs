@@ -104,7 +104,9 @@ fn starts(page: &[u8]) -> Option<Vec<u32>> {
         cursor.varint()?;
         for _ in 0..chunks {
             cursor.u8()?;
-            (cursor.varint()?, cursor.varint()?, cursor.varint()?);
+            cursor.varint()?;
+            cursor.varint()?;
+            cursor.varint()?;
         }
     }
     Some(starts)

@@ -91,7 +91,7 @@ impl BlockWriter {
             meta.samples += chunk.samples;
         }
         meta.chunks += chunks.len() as u64;
-        if self.series % SERIES_PER_PAGE == 0 {
+        if self.series.is_multiple_of(SERIES_PER_PAGE) {
             self.write_page()?;
         }
         Ok(())

@@ -91,7 +91,7 @@ impl Head {
                 self.series.len()
             )));
         }
-        if self.series.len() % 256 == 0 && self.heap_bytes() > self.options.memory_bytes
+        if self.series.len().is_multiple_of(256) && self.heap_bytes() > self.options.memory_bytes
             || !self.index.symbols.has_room()
         {
             return Err(Refusal::Limit(format!(

@@ -183,7 +183,7 @@ pub(super) fn put_time(into: &mut Vec<u8>, time_ms: i64) {
     }
     let time_ms = time_ms.unsigned_abs();
     put_integer(into, (time_ms / 1000) as i64);
-    if time_ms % 1000 != 0 {
+    if !time_ms.is_multiple_of(1000) {
         write!(into, ".{:03}", time_ms % 1000).expect("writing to memory does not fail");
     }
 }

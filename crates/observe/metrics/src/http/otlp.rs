@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode, header};
 use super::{Server, write::complaint};
 use crate::{Batch, Value, otlp};
 
-fn header<'a>(headers: &'a HeaderMap, name: header::HeaderName) -> &'a str {
+fn header(headers: &HeaderMap, name: header::HeaderName) -> &str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
 }
 

@@ -14,6 +14,9 @@ use crate::{
     resolve::resolve,
 };
 
+/// What looks at one place and at the series there that match.
+type EachSource<'a> = dyn FnMut(LabelSource<'_>, Option<&[u32]>) -> Result<(), StoreError> + 'a;
+
 impl Store {
     /// The names of the labels of the series that match any of the sets of matchers (all series when there is none).
     pub fn label_names(&self, sets: &[Vec<Matcher>], start_ms: i64, end_ms: i64) -> Result<Texts, StoreError> {
@@ -106,7 +109,7 @@ impl Store {
         sets: &[Vec<Matcher>],
         start_ms: i64,
         end_ms: i64,
-        each: &mut dyn FnMut(LabelSource<'_>, Option<&[u32]>) -> Result<(), StoreError>,
+        each: &mut EachSource<'_>,
     ) -> Result<(), StoreError> {
         let state = self.0.state.read();
         if state.head.oldest_ms <= end_ms && state.head.newest_ms >= start_ms {

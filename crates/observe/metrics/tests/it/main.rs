@@ -36,7 +36,7 @@ fn open(disk: &MemoryDisk, options: &Options) -> Store {
 
 /// What series `number` has at a time, whoever writes it.
 fn value_of(number: u64, time_ms: i64) -> f64 {
-    (time_ms / 1000) as f64 * (number + 1) as f64 / if number % 3 == 0 { 8.0 } else { 1.0 }
+    (time_ms / 1000) as f64 * (number + 1) as f64 / if number.is_multiple_of(3) { 8.0 } else { 1.0 }
 }
 
 /// Appends a sample of each series of `numbers` at a time.

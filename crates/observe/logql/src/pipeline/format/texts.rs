@@ -188,9 +188,9 @@ fn url_decoded(text: &str) -> Result<Value, FunctionError> {
     while let Some(at) = rest.find(['%', '+']) {
         decoded.extend_from_slice(&rest.as_bytes()[..at]);
         let escape = &rest[at..];
-        if escape.starts_with('+') {
+        if let Some(after) = escape.strip_prefix('+') {
             decoded.push(b' ');
-            rest = &escape[1..];
+            rest = after;
             continue;
         }
         let wrong = || {

@@ -79,11 +79,7 @@ impl Parser {
 
     /// `group_left (a, b) …` or the parenthesis of the right side?
     fn include_list_follows(&self) -> bool {
-        match self.peek_second() {
-            Token::Word(")") => true,
-            Token::Identifier(_) => true,
-            _ => false,
-        }
+        matches!(self.peek_second(), Token::Word(")") | Token::Identifier(_))
     }
 
     fn label_list(&mut self) -> Result<Vec<String>> {
