@@ -63,10 +63,10 @@ pub fn meta(object: &Value, selectable: &[String]) -> Meta {
     let labels = object.get("metadata").and_then(|metadata| metadata.get("labels")).and_then(Value::as_object);
     let labels =
         labels.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
-    let fields = selectable
-        .iter()
-        .filter(|path| !path.starts_with("metadata."))
-        .filter_map(|path| Some((path.clone(), scalar_text(selected(object, path)?)?)));
+    let fields = selectable.iter().filter(|path| !path.starts_with("metadata.")).filter_map(|path| {
+        let text = selected(object, path).and_then(scalar_text).or_else(|| unset(object, path).map(str::to_owned));
+        Some((path.clone(), text?))
+    });
     let owners = object.get("metadata").and_then(|metadata| metadata.get("ownerReferences")).and_then(Value::as_array);
     let owners = owners.into_iter().flatten().filter_map(|owner| owner.get("uid")?.as_str().map(str::to_owned));
     Meta {
@@ -84,6 +84,17 @@ fn selected<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
         "source" => lookup(object, "source.component").filter(|component| *component != "").or_else(reporter),
         "reportingController" => reporter(),
         path => lookup(object, path),
+    }
+}
+
+/// What an unset field of a built-in kind counts as, where that is not the empty text: selectors ask for nodes with
+/// `spec.unschedulable=false`, which no node says of itself.
+fn unset(object: &Value, path: &str) -> Option<&'static str> {
+    let is_built_in = object["apiVersion"].as_str().is_some_and(|version| !version.contains('.'));
+    match path {
+        "spec.unschedulable" | "spec.hostNetwork" if is_built_in => Some("false"),
+        "status.replicas" | "status.successful" if is_built_in => Some("0"),
+        _ => None,
     }
 }
 
@@ -201,6 +212,18 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
+
+    #[test]
+    fn an_unset_field_of_a_built_in_kind_counts_as_its_zero() {
+        let fields = |api_version: &str, path: &str| {
+            let object = serde_json::json!({"apiVersion": api_version, "metadata": {"name": "x"}});
+            meta(&object, &[path.to_owned()]).fields
+        };
+        assert_eq!(fields("v1", "spec.unschedulable")[0].1, "false");
+        assert_eq!(fields("apps/v1", "status.replicas")[0].1, "0");
+        assert!(fields("v1", "spec.nodeName").is_empty());
+        assert!(fields("example.com/v1", "status.replicas").is_empty());
+    }
 
     async fn stored(object: Value) -> String {
         let store = Store::in_memory();
