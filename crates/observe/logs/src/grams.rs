@@ -27,6 +27,27 @@ const ALL: u8 = 255;
 /// Needles give no more pieces to look up than these.
 const MAX_LOOKUPS: usize = 24;
 
+/// The rows of one block's pieces, a bit each: small enough to stay near the processor while a block is gone through.
+pub(crate) struct BlockGrams(Vec<u64>);
+
+impl BlockGrams {
+    pub(crate) fn of(text: &[u8]) -> Self {
+        let mut rows = vec![0; ROWS / 64];
+        each_gram(text, |row| rows[row / 64] |= 1 << (row % 64));
+        Self(rows)
+    }
+
+    fn each(&self, mut each: impl FnMut(usize)) {
+        for (at, word) in self.0.iter().enumerate() {
+            let mut left = *word;
+            while left != 0 {
+                each(at * 64 + left.trailing_zeros() as usize);
+                left &= left - 1;
+            }
+        }
+    }
+}
+
 /// Gathers the pieces of a segment's blocks.
 pub(crate) struct GramsBuilder {
     rows: Vec<u64>,
@@ -39,10 +60,10 @@ impl GramsBuilder {
         Self { rows: vec![0; ROWS], touched: vec![false; BUCKETS] }
     }
 
-    /// Takes a block's text.
-    pub(crate) fn add(&mut self, block: usize, text: &[u8]) {
+    /// Takes a block's pieces.
+    pub(crate) fn add(&mut self, block: usize, grams: &BlockGrams) {
         let bit = 1_u64 << block;
-        each_gram(text, |row| {
+        grams.each(|row| {
             self.rows[row] |= bit;
             self.touched[row / BUCKET_ROWS] = true;
         });
@@ -216,7 +237,7 @@ mod tests {
         let mut builder = GramsBuilder::new();
         let texts = ["level=info msg=started", "level=warn msg=Slow id=4bf92f3577b34da6", "level=info msg=done"];
         for (block, text) in texts.iter().enumerate() {
-            builder.add(block, text.as_bytes());
+            builder.add(block, &BlockGrams::of(text.as_bytes()));
         }
         let index = builder.finish(3);
         assert_eq!(candidates(&index, "level="), u64::MAX);
@@ -234,7 +255,7 @@ mod tests {
         let text: Vec<u8> =
             (0..5000_u32).flat_map(|n| format!("{:x} ", n.wrapping_mul(0x9e37_79b1)).into_bytes()).collect();
         let mut builder = GramsBuilder::new();
-        builder.add(5, &text);
+        builder.add(5, &BlockGrams::of(&text));
         let index = builder.finish(6);
         for start in (0..text.len() - 40).step_by(97) {
             let needle = std::str::from_utf8(&text[start..start + 3 + start % 37]).unwrap();
