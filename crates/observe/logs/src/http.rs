@@ -48,6 +48,7 @@ pub fn router(store: Store) -> Router {
         .route(&both("patterns"), get(metadata::patterns).post(metadata::patterns))
         .route(&both("detected_labels"), get(metadata::detected_labels).post(metadata::detected_labels))
         .route(&both("detected_fields"), get(metadata::detected_fields).post(metadata::detected_fields))
+        .route(&both("detected_field/{name}/values"), get(metadata::detected_field_values))
         .route(&both("format_query"), get(query::format).post(query::format))
         .route(&both("tail"), get(tail::tail))
         .route(&both("status/buildinfo"), get(build_info))

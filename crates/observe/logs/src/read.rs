@@ -215,7 +215,7 @@ impl Source for Tenant {
         let Some(latest) = request.end.checked_sub(1).filter(|latest| *latest >= request.start) else { return Ok(()) };
         let range = (request.start, latest);
         let finders = Finders::of(&request.needles);
-        let mut twins = Twins::new(request.direction == Direction::Backward);
+        let mut twins = Twins::default();
         let mut heads: Option<(Spans, SharedSpans)> = None;
         let mut done = ControlFlow::Continue(());
         let view = self.view(request.matchers, |view, head| {

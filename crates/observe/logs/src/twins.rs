@@ -2,8 +2,8 @@
 //! are none, so only moments at which a stream has lines in several places need a second look.
 
 use std::{
-    collections::{BTreeSet, HashMap},
-    hash::{BuildHasher, Hash, Hasher, RandomState},
+    collections::{HashMap, HashSet},
+    hash::{BuildHasher, RandomState},
 };
 
 use crate::streams::StreamId;
@@ -70,25 +70,20 @@ pub(crate) fn covers(spans: &[Span], ts: i64) -> bool {
 /// The lines that were given out already, at moments where they could come again.
 #[derive(Default)]
 pub(crate) struct Twins {
-    /// By the moment as the reader gets to it, and a hash of the rest.
-    given: BTreeSet<(i64, u64)>,
+    /// By their moment, and a hash of the rest.
+    recent: HashSet<(i64, u64)>,
+    older: HashSet<(i64, u64)>,
     state: RandomState,
-    backward: bool,
 }
 
 impl Twins {
-    pub(crate) fn new(backward: bool) -> Self {
-        Self { backward, ..Self::default() }
-    }
-
     /// Whether a line was not given out before.
     pub(crate) fn is_first(&mut self, stream: StreamId, ts: i64, line: &str, metadata: &[(String, String)]) -> bool {
-        let mut hasher = self.state.build_hasher();
-        (stream, line, metadata).hash(&mut hasher);
-        let first = self.given.insert((if self.backward { !ts } else { ts }, hasher.finish()));
-        if self.given.len() > MAX_REMEMBERED {
-            let middle = self.given.iter().nth(MAX_REMEMBERED / 2).copied();
-            self.given = middle.map(|middle| self.given.split_off(&middle)).unwrap_or_default();
+        let key = (ts, self.state.hash_one((stream, line, metadata)));
+        let first = !self.older.contains(&key) && self.recent.insert(key);
+        // The reader goes through time, so that what came long ago is far away.
+        if self.recent.len() > MAX_REMEMBERED / 2 {
+            self.older = std::mem::take(&mut self.recent);
         }
         first
     }
@@ -111,7 +106,7 @@ mod tests {
 
     #[test]
     fn the_second_of_twins_is_told_from_the_first() {
-        let mut twins = Twins::new(true);
+        let mut twins = Twins::default();
         assert!(twins.is_first(1, 7, "a", &[]));
         assert!(twins.is_first(2, 7, "a", &[]) && twins.is_first(1, 8, "a", &[]) && twins.is_first(1, 7, "b", &[]));
         assert!(twins.is_first(1, 7, "a", &[("k".to_owned(), "v".to_owned())]));

@@ -222,6 +222,21 @@ pub(super) async fn detected_fields(State(store): State<Store>, headers: HeaderM
     Ok(Json(json!({"fields": fields, "limit": limit})))
 }
 
+/// The values that one such field has.
+pub(super) async fn detected_field_values(
+    State(store): State<Store>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    params: Params,
+) -> Answered {
+    let limit = params.number("limit", DETECTED_FIELDS)?;
+    let lines = params.number("line_limit", DETECTION_LINES)?;
+    let answer = recent(store, headers, &params, lines).await?;
+    let mut values = answer::detected_values(&answer, &name);
+    values.truncate(limit);
+    Ok(Json(json!({"values": values, "limit": limit})))
+}
+
 /// Patterns of the newest lines, with how many each has in each step of time.
 pub(super) async fn patterns(State(store): State<Store>, headers: HeaderMap, params: Params) -> Answered {
     let step = params.step(params.proper_bounds(store.now())?)?;

@@ -33,7 +33,7 @@ async fn service() -> (Router, Store) {
     (app, store)
 }
 
-async fn send(app: &Router, method: &str, path: &str, body: Option<(&str, Vec<u8>)>) -> (StatusCode, String) {
+pub async fn send(app: &Router, method: &str, path: &str, body: Option<(&str, Vec<u8>)>) -> (StatusCode, String) {
     let mut request = Request::builder().method(method).uri(path);
     if let Some((kind, _)) = &body {
         request = request.header(header::CONTENT_TYPE, *kind);
@@ -203,8 +203,14 @@ async fn what_there_is() {
     )
     .await;
     check(&app, r#"/loki/api/v1/detected_fields?query={app="shop"}&start=900&end=1000"#, expect![[r#"200 {"fields":[{"cardinality":2,"label":"level","parsers":["logfmt"],"type":"string"},{"cardinality":2,"label":"msg","parsers":["logfmt"],"type":"string"},{"cardinality":1,"label":"trace","parsers":[],"type":"string"}],"limit":1000}"#]]).await;
-    check(&app, r#"/loki/api/v1/patterns?query={app="shop"}"#, expect![[r#"200 {"data":[],"status":"success"}"#]])
+    check(&app, r#"/loki/api/v1/detected_field/level/values?query={app="shop"}&start=900&end=1000"#, expect![[""]])
         .await;
+    check(
+        &app,
+        r#"/loki/api/v1/patterns?query={app="shop"}&start=900&end=1000&step=10"#,
+        expect![[r#"200 {"data":[],"status":"success"}"#]],
+    )
+    .await;
     check(
         &app,
         r#"/loki/api/v1/format_query?query={ app="shop"  }"#,
@@ -222,13 +228,13 @@ async fn what_there_is() {
 }
 
 /// A field of a protocol buffer.
-fn field(number: u64, bytes: &[u8]) -> Vec<u8> {
+pub fn field(number: u64, bytes: &[u8]) -> Vec<u8> {
     let mut message = vec![(number << 3 | 2) as u8, bytes.len() as u8];
     message.extend_from_slice(bytes);
     message
 }
 
-fn number(field: u64, mut value: u64) -> Vec<u8> {
+pub fn number(field: u64, mut value: u64) -> Vec<u8> {
     let mut message = vec![(field << 3) as u8];
     while value >= 0x80 {
         message.push((value as u8 & 0x7f) | 0x80);
