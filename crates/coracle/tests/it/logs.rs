@@ -84,6 +84,11 @@ fn refusal(dir: &Path, arguments: &[&str]) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stderr)?)
 }
 
+/// Arguments and one more.
+fn more<'a>(arguments: &[&'a str], last: &'a str) -> Vec<&'a str> {
+    arguments.iter().copied().chain([last]).collect()
+}
+
 fn check(dir: &Path, arguments: &[&str], expected: &Expect) -> anyhow::Result<()> {
     expected.assert_eq(&run(dir, arguments)?);
     Ok(())
@@ -144,21 +149,18 @@ fn lines_are_pushed_asked_for_and_survive_a_kill() -> anyhow::Result<()> {
         "--time=1700000010",
     ];
     let url = server.url();
-    let asked_of_server = |arguments: &[&str]| [arguments, &[&url]].concat();
-    check(&dir, &asked_of_server(&lines), &all)?;
-    check(&dir, &asked_of_server(&numbers), &counts)?;
+    let url = url.as_str();
+    check(&dir, &more(&lines, url), &all)?;
+    check(&dir, &more(&numbers, url), &counts)?;
     let took = r#"max_over_time({app="shop"} | logfmt | unwrap duration_seconds(took) [10s])"#;
     let over_time = ["query", "logql", took, "--start=1700000000", "--end=1700000020", "--step=5"];
     let table = expect![[""]];
-    check(&dir, &asked_of_server(&over_time), &table)?;
-    check(
-        &dir,
-        &[&asked_of_server(&["query", "logql", r#"{app="proto"}"#, start, end])[..], &["--json"]].concat(),
-        &expect![[""]],
-    )?;
-    let plot = run(&dir, &[&asked_of_server(&over_time)[..], &["--plot"]].concat())?;
+    check(&dir, &more(&over_time, url), &table)?;
+    let one = ["query", "logql", r#"{app="proto"}"#, start, end, url];
+    check(&dir, &more(&one, "--json"), &expect![[""]])?;
+    let plot = run(&dir, &more(&more(&over_time, url), "--plot"))?;
     assert!(plot.lines().count() > 5 && plot.contains("app=\"shop\""), "{plot}");
-    expect![[""]].assert_eq(&refusal(&dir, &asked_of_server(&["query", "logql", "{app="]))?);
+    expect![[""]].assert_eq(&refusal(&dir, &["query", "logql", "{app=", url])?);
     // One process at a time has the directory.
     let busy = refusal(&dir, &lines)?;
     assert!(busy.contains("in use by another engine"), "{busy}");
