@@ -118,6 +118,7 @@ impl Shared {
     pub(crate) fn rotate(&mut self, journal: u64) {
         let mut head = std::mem::take(&mut self.head);
         head.journal = journal - 1;
+        head.freeze();
         self.flushing = Some(Arc::new(head));
     }
 
