@@ -28,6 +28,7 @@ use tokio::{
 };
 
 use crate::{
+    cli::Part,
     settings::Settings,
     state::{self, EngineLock, EngineState},
 };
@@ -105,8 +106,12 @@ async fn serve(
         events: controllers.events.clone(),
         clock: Arc::new(SystemClock),
     };
-    coracle_tasks::spawn("controllers", coracle_controllers::run(controllers, authority));
-    coracle_tasks::spawn("scheduler", coracle_scheduler::run(scheduler));
+    if !settings.without.contains(&Part::Controllers) {
+        coracle_tasks::spawn("controllers", coracle_controllers::run(controllers, authority));
+    }
+    if !settings.without.contains(&Part::Scheduler) {
+        coracle_tasks::spawn("scheduler", coracle_scheduler::run(scheduler));
+    }
 
     let registry_url = format!("http://{}", announced.urls.registry);
     let runtime = ContainerRuntime::open(RuntimeOptions {
