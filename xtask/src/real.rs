@@ -143,11 +143,7 @@ impl ControlPlane {
                 bail!("kube-apiserver is not ready after {} s", PATIENCE.as_secs());
             }
         }
-        Ok(Self {
-            kubeconfig,
-            authority_pem: authority.certificate_pem().to_owned(),
-            processes: vec![api, etcd],
-        })
+        Ok(Self { kubeconfig, authority_pem: authority.certificate_pem().to_owned(), processes: vec![api, etcd] })
     }
 }
 
