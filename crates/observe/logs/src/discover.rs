@@ -388,7 +388,7 @@ mod tests {
     fn levels_by_lines() {
         check_level(r#"{"msg":"error","level":"INFO"}"#, "info");
         check_level(r#"{"a":[1,{"level":"warn"}],"n":1.5,"b":{"lvl":"dbg"},"x":null}"#, "debug");
-        check_level(r#"{"a":{"b":{"level":"warn"}},"msg":"fine"}"#, "unknown");
+        check_level(r#"{"a":{"b":{"level":"wrn"}},"msg":"fine"}"#, "unknown");
         check_level(r#"{"level":50,"msg":"an error here"}"#, "error");
         check_level(r#"{"level":"critical","broken"}"#, "critical");
         check_level(r#"ts=1 lvl=inf level=wrn msg="error""#, "warn");
