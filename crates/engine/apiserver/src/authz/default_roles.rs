@@ -10,7 +10,8 @@ const READ: &str = "get list watch";
 const WRITE: &str = "create delete deletecollection patch update";
 const READ_WRITE: &str = "create delete deletecollection get list patch update watch";
 
-/// Verbs, API groups (`core` is the unnamed one) and resources, each separated by spaces; or verbs and URLs, where groups is `URL`.
+/// Verbs, API groups (`core` is the unnamed one) and resources, each separated by spaces; or verbs and URLs, where groups is
+/// `URL`. Resources may end with `@` and the only names that are meant.
 type Rule = (&'static str, &'static str, &'static str);
 
 struct Role {
@@ -122,6 +123,43 @@ const ROLES: &[Role] = &[
             ("create", "authentication.k8s.io", "tokenreviews"),
             ("create", "authorization.k8s.io", "subjectaccessreviews"),
             ("list watch", "*", "*"),
+        ],
+    ),
+    role("system:node-bootstrapper", &[("create get list watch", "certificates.k8s.io", "certificatesigningrequests")]),
+    role(
+        "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
+        &[("create", "certificates.k8s.io", "certificatesigningrequests/nodeclient")],
+    ),
+    role(
+        "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
+        &[("create", "certificates.k8s.io", "certificatesigningrequests/selfnodeclient")],
+    ),
+    role(
+        "system:certificates.k8s.io:kube-apiserver-client-approver",
+        &[("approve", "certificates.k8s.io", "signers@kubernetes.io/kube-apiserver-client")],
+    ),
+    role(
+        "system:certificates.k8s.io:kube-apiserver-client-kubelet-approver",
+        &[("approve", "certificates.k8s.io", "signers@kubernetes.io/kube-apiserver-client-kubelet")],
+    ),
+    role(
+        "system:certificates.k8s.io:kubelet-serving-approver",
+        &[("approve", "certificates.k8s.io", "signers@kubernetes.io/kubelet-serving")],
+    ),
+    role(
+        "system:certificates.k8s.io:legacy-unknown-approver",
+        &[("approve", "certificates.k8s.io", "signers@kubernetes.io/legacy-unknown")],
+    ),
+    role(
+        "system:kubelet-api-admin",
+        &[
+            (READ, "core", "nodes"),
+            ("proxy", "core", "nodes"),
+            (
+                "*",
+                "core",
+                "nodes/checkpoint nodes/configz nodes/healthz nodes/log nodes/metrics nodes/pods nodes/proxy nodes/stats",
+            ),
         ],
     ),
     Role {
@@ -278,7 +316,12 @@ fn policy_rule((verbs, groups, what): &Rule) -> Value {
     if *groups == "URL" {
         json!({"verbs": words(verbs), "nonResourceURLs": words(what)})
     } else {
-        json!({"verbs": words(verbs), "apiGroups": words(groups), "resources": words(what)})
+        let (resources, names) = what.split_once('@').unwrap_or((what, ""));
+        let mut rule = json!({"verbs": words(verbs), "apiGroups": words(groups), "resources": words(resources)});
+        if !names.is_empty() {
+            rule["resourceNames"] = json!(words(names));
+        }
+        rule
     }
 }
 
@@ -345,6 +388,14 @@ mod tests {
             ClusterRole system:node-proxier
             ClusterRole system:kube-scheduler
             ClusterRole system:kube-controller-manager
+            ClusterRole system:node-bootstrapper
+            ClusterRole system:certificates.k8s.io:certificatesigningrequests:nodeclient
+            ClusterRole system:certificates.k8s.io:certificatesigningrequests:selfnodeclient
+            ClusterRole system:certificates.k8s.io:kube-apiserver-client-approver
+            ClusterRole system:certificates.k8s.io:kube-apiserver-client-kubelet-approver
+            ClusterRole system:certificates.k8s.io:kubelet-serving-approver
+            ClusterRole system:certificates.k8s.io:legacy-unknown-approver
+            ClusterRole system:kubelet-api-admin
             ClusterRole system:aggregate-to-admin
             ClusterRole system:aggregate-to-edit
             ClusterRole system:aggregate-to-view

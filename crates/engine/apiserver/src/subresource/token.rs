@@ -1,4 +1,4 @@
-//! TokenRequest: a token for a service account, bound to a pod where asked.
+//! TokenRequest: a token for a service account, bound to a pod, a secret or a node where asked.
 
 use http::StatusCode;
 use jiff::Timestamp;
@@ -93,13 +93,15 @@ fn bind(call: &Call<'_>, reference: &Value, claims: &mut KubernetesClaims) -> Re
     let resource = match kind {
         "Pod" => "pods",
         "Secret" => "secrets",
+        "Node" => "nodes",
         other => {
             return Err(Failure::bad_request(format!(
                 "cannot bind token for serviceaccount to object of kind {other:?}"
             )));
         }
     };
-    let record = call.server.store.get(&format!("/core/{resource}/{namespace}/{name}"));
+    let within = if kind == "Node" { String::new() } else { format!("{namespace}/") };
+    let record = call.server.store.get(&format!("/core/{resource}/{within}{name}"));
     let record = record.ok_or_else(|| Failure::not_found(GroupResource { group: "", resource }, name))?;
     let target = object::decode(&record)?;
     let uid = reference["uid"].as_str().unwrap_or_default();
@@ -109,9 +111,16 @@ fn bind(call: &Call<'_>, reference: &Value, claims: &mut KubernetesClaims) -> Re
         );
         return Err(Failure::conflict(GroupResource { group: "", resource }, name, &why));
     }
-    if kind == "Secret" {
-        claims.secret = Some(bound(&target));
-        return Ok(());
+    match kind {
+        "Secret" => {
+            claims.secret = Some(bound(&target));
+            return Ok(());
+        }
+        "Node" => {
+            claims.node = Some(bound(&target));
+            return Ok(());
+        }
+        _ => {}
     }
     if target["spec"]["serviceAccountName"] != call.request.info.name.as_str() {
         return Err(Failure::bad_request(format!(

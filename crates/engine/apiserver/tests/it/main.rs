@@ -11,6 +11,7 @@ mod policies;
 mod quotas;
 mod races;
 mod support;
+mod tokens;
 mod versions;
 mod watching;
 mod webhooks;
