@@ -171,6 +171,9 @@ pub struct ApiFlags {
     /// Days to keep them for; 0 for ever [default: 0]
     #[arg(long, env = "CORACLE_AUDIT_LOG_MAXAGE", value_name = "DAYS")]
     pub audit_log_maxage: Option<u64>,
+    /// Admission that is off otherwise: OwnerReferencesPermissionEnforcement
+    #[arg(long, env = "CORACLE_ENABLE_ADMISSION_PLUGINS", value_name = "NAMES", value_delimiter = ',')]
+    pub enable_admission_plugins: Vec<String>,
     /// What is encrypted at rest: an EncryptionConfiguration [default: secrets, with a key of the engine's own]
     #[arg(long, env = "CORACLE_ENCRYPTION_PROVIDER_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub encryption_provider_config: Option<PathBuf>,

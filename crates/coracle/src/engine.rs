@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc};
 use anyhow::Context;
 use coracle_apiserver::{
     Cidr, Guards, Options as ApiOptions, Server, StaticTokens, User,
-    authz::{MastersOr, StoredRbac},
+    authz::{MastersOr, NodeOr, StoredRbac},
 };
 use coracle_clock::SystemClock;
 use coracle_gateway::Gateway;
@@ -175,7 +175,7 @@ fn api_options(
     let range = network.config().service_cidr;
     ApiOptions {
         clock: Arc::new(SystemClock),
-        authorizer: Arc::new(MastersOr(StoredRbac::new(store.clone()))),
+        authorizer: Arc::new(MastersOr(NodeOr::new(store.clone(), StoredRbac::new(store.clone())))),
         tokens: Arc::new(StaticTokens::default()),
         service_account_key: identity.service_account_key.clone(),
         issuer: ISSUER.to_owned(),

@@ -4,7 +4,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use anyhow::{Context, bail};
 use coracle_apiserver::{
-    Guards,
+    Guards, OWNER_REFERENCES,
     audit::{AuditSettings, Policy},
     authn::config::{Authentication, ClaimRule, Issuer, IssuerPlace, Mapping, Mappings, WebhookSettings},
     encryption::Encryption,
@@ -53,8 +53,19 @@ pub fn guards(settings: &Settings, encrypted: &Encrypted) -> anyhow::Result<Guar
     Ok(Guards {
         authentication: authentication(&settings.api)?,
         audit: audit(settings)?,
+        checks_owners: checks_owners(&settings.api)?,
         encryption: Some(encrypted.encryption.clone()),
     })
+}
+
+/// The admission plugins that upstream has switched off unless they are named.
+fn checks_owners(flags: &ApiFlags) -> anyhow::Result<bool> {
+    if let Some(other) = flags.enable_admission_plugins.iter().find(|name| *name != OWNER_REFERENCES) {
+        bail!(
+            "--enable-admission-plugins knows {OWNER_REFERENCES} only, and not {other:?}: what else there is, is always on"
+        );
+    }
+    Ok(!flags.enable_admission_plugins.is_empty())
 }
 
 fn read(path: &Path, what: &str) -> anyhow::Result<String> {

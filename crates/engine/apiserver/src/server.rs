@@ -73,6 +73,8 @@ pub struct Options {
 pub struct Guards {
     /// Tokens that others vouch for.
     pub authentication: Authentication,
+    /// Whether it is checked who may make whom an object's owner.
+    pub checks_owners: bool,
     /// What is written down of requests.
     pub audit: Option<AuditSettings>,
     /// What the store seals with, to be rotated.
@@ -135,6 +137,8 @@ pub struct Inner {
     pub encryption: Option<Arc<Encryption>>,
     /// What is written down of requests.
     pub audit: Option<Arc<Audit>>,
+    /// Whether it is checked who may make whom an object's owner.
+    pub checks_owners: bool,
     /// Who waits.
     pub priority: Priority,
 }
@@ -227,6 +231,7 @@ impl Server {
             authority_pem: options.authority_pem,
             encryption: options.guards.encryption,
             audit,
+            checks_owners: options.guards.checks_owners,
             priority,
         }));
         crate::bootstrap::ensure(&server).await.map_err(StartError::Bootstrap)?;

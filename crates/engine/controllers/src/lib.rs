@@ -19,6 +19,7 @@ mod owner;
 mod pods;
 mod queue;
 pub mod replicaset;
+pub mod role_aggregation;
 pub mod serviceaccounts;
 pub mod statefulset;
 mod template;
@@ -44,6 +45,7 @@ pub async fn run(context: Context, authority_pem: String) {
         coracle_tasks::spawn("endpoint-slice-controller", endpoints::run(own())),
         coracle_tasks::spawn("disruption-controller", disruption::run(own())),
         coracle_tasks::spawn("certificate-controller", certificates::run(own())),
+        coracle_tasks::spawn("clusterrole-aggregation-controller", role_aggregation::run(own())),
         coracle_tasks::spawn("garbage-collector", garbage::run(own())),
     ];
     let _ended_with_this = running.map(AbortOnDrop);

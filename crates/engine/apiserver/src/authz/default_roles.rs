@@ -3,7 +3,10 @@
 //! They are written when they are absent, and completed when the annotation
 //! `rbac.authorization.kubernetes.io/autoupdate` is `true`, as Kubernetes' reference on RBAC describes.
 
+use serde::Deserialize;
 use serde_json::{Value, json};
+
+use super::rbac::PolicyRule;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 const READ: &str = "get list watch";
@@ -238,7 +241,8 @@ const BINDINGS: &[(&str, &[&str])] = &[
     ("system:public-info-viewer", &["group:system:authenticated", "group:system:unauthenticated"]),
     ("system:service-account-issuer-discovery", &["group:system:serviceaccounts"]),
     ("system:node-proxier", &["user:system:kube-proxy"]),
-    ("system:node", &["group:system:nodes"]),
+    // Nodes are the node authorizer's.
+    ("system:node", &[]),
     ("system:kube-controller-manager", &["user:system:kube-controller-manager"]),
     ("system:kube-scheduler", &["user:system:kube-scheduler"]),
 ];
@@ -249,6 +253,13 @@ pub fn objects() -> Vec<Value> {
     let aggregated = AGGREGATED.iter().map(|(name, labels, also_to)| aggregated_role(name, labels, also_to));
     let bindings = BINDINGS.iter().map(|(role, subjects)| cluster_role_binding(role, subjects));
     plain.chain(aggregated).chain(bindings).collect()
+}
+
+/// The rules of one of the roles.
+pub fn rules_of(name: &str) -> Vec<PolicyRule> {
+    let found = ROLES.iter().find(|role| role.name == name);
+    let rules = found.into_iter().flat_map(|role| role.rules).map(policy_rule);
+    rules.filter_map(|rule| PolicyRule::deserialize(rule).ok()).collect()
 }
 
 fn metadata(name: &str, aggregate_to: &str) -> Value {
@@ -301,13 +312,16 @@ fn cluster_role_binding(role: &str, subjects: &[&str]) -> Value {
             json!({"apiGroup": GROUP, "kind": kind, "name": name})
         })
         .collect();
-    json!({
+    let mut binding = json!({
         "apiVersion": format!("{GROUP}/v1"),
         "kind": "ClusterRoleBinding",
         "metadata": metadata(role, ""),
         "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": role},
-        "subjects": subjects,
-    })
+    });
+    if !subjects.is_empty() {
+        binding["subjects"] = json!(subjects);
+    }
+    binding
 }
 
 fn policy_rule((verbs, groups, what): &Rule) -> Value {

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
+    admission::check_token,
     authn::service_account::{Bound, Claims, KubernetesClaims},
     names, object,
     response::Answer,
@@ -42,7 +43,8 @@ pub async fn request(call: &Call<'_>) -> Result<Answer, Failure> {
         secret: None,
         node: None,
     };
-    bind(call, &review["spec"]["boundObjectRef"], &mut kubernetes)?;
+    let pod = bind(call, &review["spec"]["boundObjectRef"], &mut kubernetes)?;
+    check_token(&call.request.user, &call.request.info.name, pod.as_ref())?;
     let claims = Claims {
         aud: audiences.clone(),
         exp: now + seconds,
@@ -83,9 +85,10 @@ fn bound(object: &Value) -> Bound {
     Bound { name: object::name(object).to_owned(), uid: object::meta_text(object, "uid").to_owned() }
 }
 
-fn bind(call: &Call<'_>, reference: &Value, claims: &mut KubernetesClaims) -> Result<(), Failure> {
+/// Binds a token to what it names; the pod, where it is one.
+fn bind(call: &Call<'_>, reference: &Value, claims: &mut KubernetesClaims) -> Result<Option<Value>, Failure> {
     if !reference.is_object() {
-        return Ok(());
+        return Ok(None);
     }
     let kind = reference["kind"].as_str().unwrap_or_default();
     let name = reference["name"].as_str().unwrap_or_default();
@@ -114,11 +117,11 @@ fn bind(call: &Call<'_>, reference: &Value, claims: &mut KubernetesClaims) -> Re
     match kind {
         "Secret" => {
             claims.secret = Some(bound(&target));
-            return Ok(());
+            return Ok(None);
         }
         "Node" => {
             claims.node = Some(bound(&target));
-            return Ok(());
+            return Ok(None);
         }
         _ => {}
     }
@@ -134,5 +137,5 @@ fn bind(call: &Call<'_>, reference: &Value, claims: &mut KubernetesClaims) -> Re
         Bound { name: node.to_owned(), uid: uid.unwrap_or_default() }
     });
     claims.pod = Some(bound(&target));
-    Ok(())
+    Ok(Some(target))
 }

@@ -5,6 +5,7 @@
 mod access;
 mod connections;
 mod definitions;
+mod keeping;
 mod kubectl;
 mod objects;
 mod policies;
