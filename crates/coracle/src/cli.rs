@@ -105,6 +105,9 @@ pub struct Up {
     /// Where the gateway listens for HTTPS [default: 127.0.0.1:8443]
     #[arg(long, env = "CORACLE_GATEWAY_TLS_LISTEN", value_name = "ADDRESS")]
     pub gateway_tls_listen: Option<SocketAddr>,
+    /// Leave parts to somebody else, such as another scheduler
+    #[arg(long, env = "CORACLE_WITHOUT", value_name = "PART", value_delimiter = ',')]
+    pub without: Vec<Part>,
     /// The name of this node [default: the machine's]
     #[arg(long, env = "CORACLE_NODE_NAME", value_name = "NAME")]
     pub node_name: Option<String>,
@@ -198,6 +201,16 @@ pub struct Restore {
     /// The keys that secrets in it are encrypted with [default: those in the backup, or in the data directory]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub keys: Option<PathBuf>,
+}
+
+/// A part of the engine that others can do the work of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// Deployments to pods, Endpoints, garbage collection and the rest
+    Controllers,
+    /// Which node a pod goes to
+    Scheduler,
 }
 
 #[derive(Debug, Clone, Copy, Args)]

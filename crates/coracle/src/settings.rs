@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    cli::{ApiFlags, Global, Up},
+    cli::{ApiFlags, Global, Part, Up},
     paths::DataDir,
 };
 
@@ -35,9 +35,10 @@ pub struct Settings {
     pub api: Listen,
     pub gateway: Listen,
     pub gateway_tls: Listen,
+    pub without: Vec<Part>,
     pub node_name: String,
     pub log: String,
-    pub api: ApiFlags,
+    pub api_server: ApiFlags,
 }
 
 /// The settings file, `coracle.toml`.
@@ -49,6 +50,7 @@ struct File {
     api_listen: Option<SocketAddr>,
     gateway_listen: Option<SocketAddr>,
     gateway_tls_listen: Option<SocketAddr>,
+    without: Vec<Part>,
     node_name: Option<String>,
     log: Option<String>,
     api: ApiFlags,
@@ -78,9 +80,10 @@ impl Settings {
             api: listen(up.api_listen, file.api_listen, 6443),
             gateway: listen(up.gateway_listen, file.gateway_listen, 8080),
             gateway_tls: listen(up.gateway_tls_listen, file.gateway_tls_listen, 8443),
+            without: if up.without.is_empty() { file.without } else { up.without.clone() },
             node_name,
             log: up.log.clone().or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
-            api: up.api.over(&file.api)?,
+            api_server: up.api.over(&file.api)?,
         })
     }
 }
@@ -181,7 +184,7 @@ mod tests {
         let flags = ApiFlags { oidc_issuer_url: Some("https://b".to_owned()), ..ApiFlags::default() };
         let settings = settings(table, Up { api: flags, ..Up::default() }).unwrap();
         assert_eq!(
-            settings.api.arguments().unwrap(),
+            settings.api_server.arguments().unwrap(),
             ["--audit-log-maxsize=5", "--oidc-issuer-url=https://b", "--oidc-required-claim=a=b"]
         );
     }

@@ -30,7 +30,7 @@ impl Encrypted {
     pub fn load(settings: &Settings) -> anyhow::Result<Self> {
         let own = settings.data_dir.encryption();
         let clock = Arc::new(SystemClock);
-        let (encryption, is_new) = match &settings.api.encryption_provider_config {
+        let (encryption, is_new) = match &settings.api_server.encryption_provider_config {
             Some(path) => (Encryption::load(path, clock)?, false),
             None => {
                 let is_new = !own.exists();
@@ -51,9 +51,9 @@ impl Encrypted {
 
 pub fn guards(settings: &Settings, encrypted: &Encrypted) -> anyhow::Result<Guards> {
     Ok(Guards {
-        authentication: authentication(&settings.api)?,
+        authentication: authentication(&settings.api_server)?,
         audit: audit(settings)?,
-        checks_owners: checks_owners(&settings.api)?,
+        checks_owners: checks_owners(&settings.api_server)?,
         encryption: Some(encrypted.encryption.clone()),
     })
 }
@@ -138,7 +138,7 @@ fn issuer(flags: &ApiFlags, url: &str) -> anyhow::Result<Issuer> {
 }
 
 fn audit(settings: &Settings) -> anyhow::Result<Option<AuditSettings>> {
-    let flags = &settings.api;
+    let flags = &settings.api_server;
     let Some(path) = &flags.audit_policy_file else {
         if flags.audit_log_path.is_some() {
             bail!("--audit-log-path needs --audit-policy-file: without a policy nothing is written");

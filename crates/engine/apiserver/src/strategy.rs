@@ -6,6 +6,7 @@ mod namespace;
 mod node;
 mod pod;
 mod policy;
+mod webhook;
 
 pub use pod::quality_of_service;
 mod secret;
@@ -128,6 +129,9 @@ pub fn of(group: &str, plural: &str) -> &'static dyn Strategy {
         ("certificates.k8s.io", "certificatesigningrequests") => &signing_request::SigningRequestStrategy,
         ("batch", "jobs") => &job::JobStrategy,
         ("apiextensions.k8s.io", "customresourcedefinitions") => &definition::DefinitionStrategy,
+        ("admissionregistration.k8s.io", "validatingwebhookconfigurations" | "mutatingwebhookconfigurations") => {
+            &webhook::WebhookStrategy
+        }
         ("admissionregistration.k8s.io", "validatingadmissionpolicies") => &policy::PolicyStrategy { mutates: false },
         ("admissionregistration.k8s.io", "mutatingadmissionpolicies") => &policy::PolicyStrategy { mutates: true },
         (
