@@ -4,6 +4,7 @@ mod bad_input;
 mod base_images;
 mod builds;
 mod full_disk;
+mod keeping;
 mod kubectl;
 mod previews;
 mod privileges;

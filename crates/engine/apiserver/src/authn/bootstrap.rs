@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use coracle_clock::Clock;
-use coracle_store::Store;
+use coracle_store::{Change, Expect, Record, Snapshot, Store};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -44,6 +44,25 @@ impl TokenAuthenticator for BootstrapTokens {
     }
 }
 
+/// The deletions of tokens that are over at `now`.
+pub fn expired(snapshot: &Snapshot, now: Timestamp) -> Vec<Change> {
+    let is_token = |record: &&Arc<Record>| record.field("type") == Some(TYPE);
+    let is_over = |record: &&Arc<Record>| {
+        object::decode(record).is_ok_and(|secret| text(&secret, "expiration").is_some_and(|ends| is_over(&ends, now)))
+    };
+    let over = snapshot.list("/core/secrets/kube-system/").filter(is_token).filter(is_over);
+    over.map(|record| Change::delete(record.key(), Expect::Revision(record.revision()), None)).collect()
+}
+
+fn text(secret: &Value, key: &str) -> Option<String> {
+    String::from_utf8(STANDARD.decode(secret["data"][key].as_str()?).ok()?).ok()
+}
+
+/// An end that cannot be read has come already.
+fn is_over(ends: &str, now: Timestamp) -> bool {
+    !ends.is_empty() && ends.parse::<Timestamp>().map_or(true, |ends| ends <= now)
+}
+
 /// A token's two halves; `None` where it does not look like one.
 fn split(token: &str) -> Option<(&str, &str)> {
     let (id, secret) = token.split_once('.')?;
@@ -56,8 +75,7 @@ fn user(object: &Value, id: &str, secret: &str, now: Timestamp) -> Option<User> 
         |key: &str| -> Option<String> { String::from_utf8(STANDARD.decode(object["data"][key].as_str()?).ok()?).ok() };
     // Digests, so that a comparison takes the same time however much of the secret is right.
     let is_right = super::digest_of(&data("token-secret")?) == super::digest_of(secret);
-    let ends = data("expiration").unwrap_or_default();
-    let is_over = !ends.is_empty() && ends.parse::<Timestamp>().map_or(true, |ends| ends <= now);
+    let is_over = data("expiration").is_some_and(|ends| is_over(&ends, now));
     if object["type"] != TYPE
         || object::is_deleting(object)
         || data("token-id")? != id
