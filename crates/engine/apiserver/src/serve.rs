@@ -59,7 +59,8 @@ async fn respond(server: &Server, peer: &Peer, request: http::Request<Body>) -> 
     let passes_through = labels.verb == "watch" || is_passed_on;
     let accept = if is_passed_on { Ok(accept.unwrap_or_default()) } else { accept };
     let shown = accept.as_ref().copied().unwrap_or_default();
-    let decoded = info.clone();
+    // Only auditors look at what is answered once more.
+    let audited = server.audit.as_ref().map(|_| info.clone());
     let mut way = Way { id: request_id(&parts.headers), ..Way::default() };
     let outcome = match accept {
         Ok(accept) => answer(server, peer, &parts, info, query, accept, body, upgrade, &mut way).await,
@@ -76,7 +77,7 @@ async fn respond(server: &Server, peer: &Peer, request: http::Request<Body>) -> 
         let takes_long = answer.status().is_success() && passes_through || answer.status().as_u16() == 101;
         answer = match takes_long {
             true => audit::watched(trail, answer).await,
-            false => trail.answered(answer, |bytes| decode_message(server, &decoded, bytes)).await,
+            false => trail.answered(answer, |bytes| decode_message(server, audited.as_ref()?, bytes)).await,
         };
     }
     if !passes_through {

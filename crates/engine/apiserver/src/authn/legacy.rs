@@ -16,8 +16,10 @@ use super::{
 use crate::{object, server::Server};
 
 const ISSUER: &str = "kubernetes/serviceaccount";
-const TYPE: &str = "kubernetes.io/service-account-token";
-const NAME: &str = "kubernetes.io/service-account.name";
+/// Secrets that hold such a token.
+pub const TYPE: &str = "kubernetes.io/service-account-token";
+/// The annotation that names their account.
+pub const NAME: &str = "kubernetes.io/service-account.name";
 const UID: &str = "kubernetes.io/service-account.uid";
 const SECRETS: &str = "/core/secrets/";
 const ACCOUNTS: &str = "/core/serviceaccounts/";
@@ -78,7 +80,10 @@ pub fn start(server: &Server) {
     let server = server.clone();
     coracle_tasks::spawn("token-secrets", async move {
         while !server.shutdown.is_cancelled() {
-            let Some(watchers) = follow(&server) else { continue };
+            let Some(watchers) = follow(&server) else {
+                tokio::task::yield_now().await;
+                continue;
+            };
             settle_all(&server, "").await;
             keep_up(&server, watchers).await;
         }
