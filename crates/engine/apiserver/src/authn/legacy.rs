@@ -16,10 +16,8 @@ use super::{
 use crate::{object, server::Server};
 
 const ISSUER: &str = "kubernetes/serviceaccount";
-/// Secrets that hold such a token.
-pub const TYPE: &str = "kubernetes.io/service-account-token";
-/// The annotation that names their account.
-pub const NAME: &str = "kubernetes.io/service-account.name";
+const TYPE: &str = "kubernetes.io/service-account-token";
+const NAME: &str = "kubernetes.io/service-account.name";
 const UID: &str = "kubernetes.io/service-account.uid";
 const SECRETS: &str = "/core/secrets/";
 const ACCOUNTS: &str = "/core/serviceaccounts/";

@@ -4,11 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::{Hold, Strategy};
-use crate::{
-    authn::legacy,
-    server::Inner,
-    status::{Cause, Failure},
-};
+use crate::{server::Inner, status::Failure};
 
 /// See the module.
 #[derive(Debug)]
@@ -23,15 +19,6 @@ impl Strategy for SecretStrategy {
     fn prepare_update(&self, _: &Inner, new: &mut Value, _: &Value) -> Result<Hold, Failure> {
         encode_text(new);
         Ok(None)
-    }
-
-    fn validate_create(&self, secret: &Value) -> Vec<Cause> {
-        let names_account =
-            secret["metadata"]["annotations"][legacy::NAME].as_str().is_some_and(|name| !name.is_empty());
-        if secret["type"] != legacy::TYPE || names_account {
-            return Vec::new();
-        }
-        vec![Cause::required(&format!("metadata.annotations[{}]", legacy::NAME), "")]
     }
 }
 
