@@ -3,6 +3,7 @@
 mod bad_input;
 mod base_images;
 mod builds;
+mod clients;
 mod full_disk;
 mod keeping;
 mod kubectl;

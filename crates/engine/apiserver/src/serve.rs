@@ -49,7 +49,8 @@ async fn respond(server: &Server, peer: &Peer, request: http::Request<Body>) -> 
     let begun = Instant::now();
     let (mut parts, body) = request.into_parts();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
-    let info = RequestInfo::parse(&parts.method, parts.uri.path(), query.flag("watch"));
+    let mut info = RequestInfo::parse(&parts.method, parts.uri.path(), query.flag("watch"));
+    info.narrow(query.get("fieldSelector").unwrap_or_default());
     let upgrade = parts.extensions.remove::<OnUpgrade>();
     let labels = crate::metrics::Labels::of(&info);
     let in_flight = server.metrics.begin(&labels);

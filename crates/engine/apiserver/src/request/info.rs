@@ -2,6 +2,8 @@
 
 use http::Method;
 
+use super::selector::FieldSelector;
+
 /// A request's path, taken apart as upstream's RequestInfo does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequestInfo {
@@ -29,6 +31,18 @@ pub struct RequestInfo {
 }
 
 impl RequestInfo {
+    /// A list or watch whose field selector names one object is about that object, to those who decide on access too.
+    pub fn narrow(&mut self, field_selector: &str) {
+        if !self.is_resource || !self.name.is_empty() || !matches!(self.verb.as_str(), "list" | "watch") {
+            return;
+        }
+        let Ok(selector) = FieldSelector::parse(field_selector) else { return };
+        let name = selector.required("metadata.name").unwrap_or_default();
+        if !matches!(name, "." | "..") && !name.contains(['/', '%']) {
+            self.name = name.to_owned();
+        }
+    }
+
     /// Takes `path` apart. `watch` is whether the query asks for a watch.
     pub fn parse(method: &Method, path: &str, watch: bool) -> Self {
         let mut info = Self { path: path.to_owned(), verb: method.as_str().to_ascii_lowercase(), ..Self::default() };
@@ -135,6 +149,19 @@ mod tests {
         expected.assert_eq(&format!(
             "{is_resource} {verb} group={group} version={version} ns={namespace} {resource}/{name}/{subresource} {rest}"
         ));
+    }
+
+    #[test]
+    fn a_field_selector_may_name_the_object_that_is_asked_for() {
+        let narrowed = |path: &str, selector: &str| {
+            let mut info = RequestInfo::parse(&Method::GET, path, false);
+            info.narrow(selector);
+            format!("{} {}", info.verb, info.name)
+        };
+        assert_eq!(narrowed("/api/v1/secrets", "type=Opaque,metadata.name=a"), "list a");
+        assert_eq!(narrowed("/api/v1/namespaces/n/secrets", "metadata.name!=a"), "list ");
+        assert_eq!(narrowed("/api/v1/namespaces/n/secrets", "metadata.name=../b"), "list ");
+        assert_eq!(narrowed("/api/v1/namespaces/n/secrets/b", "metadata.name=a"), "get b");
     }
 
     proptest::proptest! {
