@@ -8,9 +8,13 @@ use kube::{Api, ResourceExt, api::PostParams};
 use serde_json::json;
 
 /// Whether a word stands in any file below a directory.
-fn holds(dir: &Path, word: &str) -> bool {
-    let files = fs::read_dir(dir).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap());
-    files.into_iter().any(|content| content.windows(word.len()).any(|window| window == word.as_bytes()))
+fn holds(dir: &Path, word: &str) -> anyhow::Result<bool> {
+    for file in fs::read_dir(dir)? {
+        if fs::read(file?.path())?.windows(word.len()).any(|window| window == word.as_bytes()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 async fn secrets(engine: &Engine) -> anyhow::Result<Api<Secret>> {
@@ -35,7 +39,7 @@ async fn an_engine_goes_on_from_a_backup_as_it_was_at_a_revision() -> anyhow::Re
     }
     let home = tempfile::tempdir()?;
     let engine = Engine::start(super::binary())?;
-    let first = make(&engine, "first").await?;
+    make(&engine, "first").await?;
     said(engine.run(&["rotate-keys"])?)?;
     let second = make(&engine, "second").await?;
     make(&engine, "third").await?;
@@ -43,7 +47,7 @@ async fn an_engine_goes_on_from_a_backup_as_it_was_at_a_revision() -> anyhow::Re
     let text = said(engine.run(&["backup", &file])?)?;
     assert!(text.contains("Secrets in it stay encrypted"), "{text}");
     for word in ["a-hushed-word", "YS1odXNoZWQtd29yZA"] {
-        assert!(!holds(&engine.dir().join("store"), word) && !holds(home.path(), word), "{word}");
+        assert!(!holds(&engine.dir().join("store"), word)? && !holds(home.path(), word)?, "{word}");
     }
     let keys = engine.dir().join("pki/encryption.yaml").display().to_string();
     let target = home.path().join("restored");
@@ -53,7 +57,7 @@ async fn an_engine_goes_on_from_a_backup_as_it_was_at_a_revision() -> anyhow::Re
         command.output()
     };
     let revision = second.resource_version().unwrap_or_default();
-    let refused = restore(&["--to", &first.resource_version().unwrap_or_default(), "--keys", &keys])?;
+    let refused = restore(&["--to", "1", "--keys", &keys])?;
     assert!(
         String::from_utf8_lossy(&refused.stderr).contains("the backup reaches from revision"),
         "before the rotation"

@@ -92,7 +92,6 @@ pub struct Store {
     shared: Arc<Shared>,
     queue: mpsc::Sender<Request>,
     writer: Arc<Mutex<Option<JoinHandle<()>>>>,
-    disk: Arc<dyn Disk>,
 }
 
 /// What readers and the writer share.
@@ -135,11 +134,11 @@ impl Store {
 
     /// Opens the store on any disk.
     pub fn open_on(disk: Arc<dyn Disk>, options: Options) -> Result<Self, OpenError> {
-        let (shared, writer) = open::open(Arc::clone(&disk), &options)?;
+        let (shared, writer) = open::open(disk, &options)?;
         let (queue, commits) = mpsc::channel(QUEUE_COMMITS);
         let run = move || writer.run(commits);
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(run)?;
-        Ok(Self { shared, queue, writer: Arc::new(Mutex::new(Some(thread))), disk })
+        Ok(Self { shared, queue, writer: Arc::new(Mutex::new(Some(thread))) })
     }
 
     /// The newest revision that readers see.
@@ -215,8 +214,7 @@ impl Store {
         let parts = loop {
             let (reply, extent) = oneshot::channel();
             self.queue.send(Request::Extent(reply)).await.map_err(|_| BackupError::Interrupted)?;
-            let (base, bytes) = extent.await.map_err(|_| BackupError::Interrupted)?;
-            let disk = Arc::clone(&self.disk);
+            let (disk, base, bytes) = extent.await.map_err(|_| BackupError::Interrupted)?;
             let opened = tokio::task::spawn_blocking(move || backup::open_parts(&*disk, base, bytes)).await;
             match opened.map_err(|_| BackupError::Interrupted)? {
                 Ok(parts) => break parts,

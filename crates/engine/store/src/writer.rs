@@ -44,8 +44,9 @@ pub(crate) enum Request {
     Commit(Pending),
     /// Replace the log by a snapshot now, whatever their sizes; answered once what it replaces is gone.
     Compact(oneshot::Sender<io::Result<()>>),
-    /// How long the present log is, up to the last whole frame: its base, and bytes.
-    Extent(oneshot::Sender<(u64, u64)>),
+    /// The disk, and how long the present log is on it, up to the last whole frame: its base, and bytes. Only the writer
+    /// keeps the disk, so that others who still have the store do not keep the directory from whoever opens it next.
+    Extent(oneshot::Sender<(Arc<dyn Disk>, u64, u64)>),
     Close,
 }
 
@@ -132,7 +133,7 @@ impl Writer {
                     let _gone = reply.send(self.compact_now());
                 }
                 Some(Request::Extent(reply)) => {
-                    let _gone = reply.send((self.log.base(), self.log.bytes()));
+                    let _gone = reply.send((Arc::clone(&self.disk), self.log.base(), self.log.bytes()));
                 }
                 _ => {}
             }
