@@ -57,6 +57,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::LogsStore(command) => commands::logs_store::run(&settings::data_dir(&global)?, &command),
         Command::Query(query) => commands::query::run(&settings::data_dir(&global)?, &query),
         Command::Metrics(metrics) => commands::metrics::run(&settings::data_dir(&global)?, &metrics),
+        Command::Backup(backup) => commands::backup::run(&settings::data_dir(&global)?, &backup),
+        Command::Restore(restore) => commands::restore::run(&settings::data_dir(&global)?, &restore),
+        Command::RotateKeys => commands::rotate_keys::run(&settings::data_dir(&global)?),
         Command::Bench(output) => commands::bench::run(&global, output),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "coracle", &mut std::io::stdout());

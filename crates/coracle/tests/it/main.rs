@@ -5,6 +5,7 @@ mod base_images;
 mod builds;
 mod clients;
 mod full_disk;
+mod keeping;
 mod kubectl;
 mod previews;
 mod privileges;

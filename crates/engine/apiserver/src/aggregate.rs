@@ -6,6 +6,7 @@
 mod availability;
 pub mod discovery;
 mod front_proxy;
+mod local;
 mod relay;
 
 use std::sync::Arc;
