@@ -316,8 +316,10 @@ pub enum Order {
 pub enum LogsStore {
     /// Serve the logs of the data directory over Loki's interface
     Serve(LogsServe),
-    /// Take in lines of text, with the present time
+    /// Take in lines of text, or lines of JSON with their times and labels
     Import(LogsImport),
+    /// Write lines as JSON, in the form that import takes
+    Export(LogsExport),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -328,16 +330,42 @@ pub struct LogsServe {
     /// How long lines are kept, as in 30d [default: for ever]
     #[arg(long, value_name = "DURATION")]
     pub retention: Option<String>,
+    /// Keep lines as they come: no service_name for streams and no detected_level for lines that have none
+    #[arg(long)]
+    pub no_discovery: bool,
 }
 
 #[derive(Debug, Clone, Args)]
 pub struct LogsImport {
-    /// The labels of the lines, as in {app="shop"}
-    #[arg(long, value_name = "LABELS")]
+    /// Labels for all lines, as in {app="shop"}; lines of JSON may have their own
+    #[arg(long, value_name = "LABELS", default_value = "{}")]
     pub labels: String,
+    /// What each line of the file is
+    #[arg(long, value_enum, default_value_t = LineFormat::Text)]
+    pub format: LineFormat,
     /// The file to read [default: standard input]
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LineFormat {
+    /// A line, which gets the present time
+    Text,
+    /// A JSON object: {"timestamp": …, "labels": {…}, "line": "…"}, or one that is itself the line and has a timestamp
+    Json,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct LogsExport {
+    /// Which streams, as in {app="shop"} [default: all]
+    pub selector: Option<String>,
+    /// From when: a time, or how long ago, as in 1h [default: the beginning]
+    #[arg(long, value_name = "TIME")]
+    pub start: Option<String>,
+    /// Until when [default: the end]
+    #[arg(long, value_name = "TIME")]
+    pub end: Option<String>,
 }
 
 #[derive(Debug, Clone, Args)]

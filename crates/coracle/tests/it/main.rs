@@ -7,6 +7,7 @@ mod clients;
 mod full_disk;
 mod keeping;
 mod kubectl;
+mod logs;
 mod previews;
 mod privileges;
 mod side_by_side;

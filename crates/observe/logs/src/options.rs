@@ -30,7 +30,7 @@ impl Default for Options {
         Self {
             head_bytes: 15 << 20,
             head_age: Duration::from_secs(900),
-            block_bytes: 256 << 10,
+            block_bytes: 512 << 10,
             compression_level: 3,
             threads: std::thread::available_parallelism().map_or(1, |count| count.get().min(4)),
             limits: Limits::default(),
