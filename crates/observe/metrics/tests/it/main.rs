@@ -6,8 +6,10 @@ mod api;
 mod crash;
 mod damage;
 mod kill;
+mod native;
 mod receive;
 mod remote;
+mod side_by_side;
 mod store;
 mod tools;
 

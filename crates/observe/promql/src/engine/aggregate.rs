@@ -110,7 +110,9 @@ impl Job<'_> {
     fn check_quantile(&self, param: Option<&Series>) {
         let Some((param, expr)) = param.zip(self.node.param.as_ref()) else { return };
         let (least, most) = aggregate_k::extremes(param);
-        for q in [most, least].into_iter().filter(|q| !(0.0..=1.0).contains(q)) {
+        let nan = aggregate_k::has_nan(param).then_some(f64::NAN);
+        let (most, least) = (Some(most).filter(|most| *most > 1.0), Some(least).filter(|least| *least < 0.0));
+        for q in [nan, most, least].into_iter().flatten() {
             self.context.annotate(Annotation::InvalidQuantile(q), expr.span());
         }
     }
