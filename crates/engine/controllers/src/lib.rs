@@ -41,6 +41,7 @@ pub async fn run(context: Context, authority_pem: String) {
         coracle_tasks::spawn("job-controller", job::run(own())),
         coracle_tasks::spawn("cronjob-controller", cronjob::run(own())),
         coracle_tasks::spawn("endpoint-slice-controller", endpoints::run(own())),
+        coracle_tasks::spawn("endpoint-slice-mirroring-controller", endpoints::mirror::run(own())),
         coracle_tasks::spawn("disruption-controller", disruption::run(own())),
         coracle_tasks::spawn("garbage-collector", garbage::run(own())),
     ];
