@@ -5,6 +5,7 @@ mod base_images;
 mod builds;
 mod full_disk;
 mod kubectl;
+mod metrics;
 mod previews;
 mod privileges;
 mod side_by_side;

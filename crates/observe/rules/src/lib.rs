@@ -6,6 +6,8 @@
 pub mod evaluate;
 pub mod file;
 mod humanize;
+pub mod lint;
+pub mod report;
 pub mod template;
 pub mod unit_test;
 

@@ -5,6 +5,7 @@
 mod api;
 mod crash;
 mod damage;
+mod foreign_blocks;
 mod kill;
 mod native;
 mod receive;

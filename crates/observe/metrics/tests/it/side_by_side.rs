@@ -3,7 +3,7 @@
 
 mod queries;
 mod random;
-mod world;
+pub mod world;
 
 use std::collections::BTreeSet;
 
