@@ -190,10 +190,8 @@ fn samples_can_be_shown() {
             ALERTS_FOR_STATE{alertname="Down", job="a", severity="page"} =>
             60 @[60000]
             job:up:sum{job="a"} =>
-            1 @[0]
             0 @[60000]
             up{job="a"} =>
-            1 @[0]
             0 @[60000]
         "#]],
     );
@@ -219,4 +217,26 @@ fn rules_that_write_the_same_series_are_told() {
         	team: x
         Might cause inconsistency while recording expressions"#]]
     .assert_eq(&lint::duplicates(&groups(twice)).unwrap());
+}
+
+#[test]
+fn a_histogram_is_text_and_has_numbers() {
+    let rules = "groups:\n- name: g\n  rules:\n  - alert: Slow\n    expr: latency\n    annotations: {of: '{{ $value.Count }} at {{ \
+                 $value.Sum }}', all: '{{ $value }}'}\n";
+    let test = "rule_files: [rules.yml]\ntests:\n- input_series: [{series: latency, values: '{{schema:0 count:3 sum:4.5 buckets:[1 \
+                2]}}'}]\n  alert_rule_test: [{eval_time: 0s, alertname: Slow, exp_alerts: []}]\n";
+    check(
+        rules,
+        test,
+        expect![[r#"
+            failures:
+                alertname: Slow, time: 0s, 
+                    exp:[], 
+                    got:[
+                        0:
+                          Labels:{alertname="Slow"}
+                          Annotations:{all="{count:3, sum:4.5, (0.5,1]:1, (1,2]:2}", of="3 at 4.5"}
+                        ]
+        "#]],
+    );
 }

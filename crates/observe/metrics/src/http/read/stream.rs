@@ -42,7 +42,7 @@ pub(super) async fn respond(server: &Server, queries: Vec<Query>) -> Response {
         Some(Err(error)) => return error.into_response(),
         None => Bytes::new(),
     };
-    let later = stream::unfold(coming, |mut coming| async {
+    let later = stream::unfold(coming, |mut coming| async move {
         // An answer that breaks off is told by its connection breaking off.
         let frame = coming.recv().await?.map_err(|error| std::io::Error::other(format!("{error:?}")));
         Some((frame, coming))
