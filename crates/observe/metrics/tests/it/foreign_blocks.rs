@@ -152,8 +152,8 @@ fn a_damaged_block_is_told_never_believed() {
             bytes[at] ^= 0x40;
             fs::write(&path, &bytes).unwrap();
             // What nothing reads (gaps, postings of single labels) may be damaged unseen; what is read is right.
-            let read = PrometheusBlock::open(&block)
-                .and_then(|block| block.each_series(|_, _| Ok::<_, PrometheusError>(())));
+            let read =
+                PrometheusBlock::open(&block).and_then(|block| block.each_series(|_, _| Ok::<_, PrometheusError>(())));
             if let Err(error) = read {
                 let error = error.to_string();
                 let known = [why, "version", "begin", "no file", "reading"].iter().any(|words| error.contains(words));
@@ -161,7 +161,8 @@ fn a_damaged_block_is_told_never_believed() {
             }
         }
         fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-        let cut = PrometheusBlock::open(&block).and_then(|block| block.each_series(|_, _| Ok::<_, PrometheusError>(())));
+        let cut =
+            PrometheusBlock::open(&block).and_then(|block| block.each_series(|_, _| Ok::<_, PrometheusError>(())));
         assert!(cut.is_err(), "{file}");
     }
 }
