@@ -1,6 +1,7 @@
 //! The store beside a real Prometheus, on the same samples in one run:
 //! `PROMETHEUS=/path/to/prometheus cargo bench -p coracle-metrics`; without the variable, the store alone.
-//! `-- --small` takes a tenth of the samples. Both are children of this process and are asked over HTTP.
+//! `-- --small` takes a tenth of the samples, `--deep` only few series with many samples, `--wide` only many series. Both
+//! servers are children of this process and are asked over HTTP.
 
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on fails")]
 
@@ -26,21 +27,21 @@ fn main() {
     if server::serve_if_asked() {
         return;
     }
-    let small = std::env::args().any(|argument| argument == "--small");
-    let scale = if small { 10 } else { 1 };
+    let is_asked = |word: &str| std::env::args().any(|argument| argument == word);
+    let scale = if is_asked("--small") { 10 } else { 1 };
     let kinds = Kind::available();
-    let wide = data::wide(1_000_000 / scale);
-    let mut columns = Vec::new();
-    {
+    let mut columns = vec![Figures::new(); kinds.len()];
+    if !is_asked("--wide") {
         let deep = data::deep(7000 / scale, 1440);
-        for kind in &kinds {
-            let mut figures = Figures::new();
-            measure_deep(*kind, &deep, &mut figures);
-            columns.push(figures);
+        for (kind, figures) in kinds.iter().zip(&mut columns) {
+            measure_deep(*kind, &deep, figures);
         }
     }
-    for (kind, figures) in kinds.iter().zip(&mut columns) {
-        measure_wide(*kind, &wide, figures);
+    if !is_asked("--deep") {
+        let wide = data::wide(1_000_000 / scale);
+        for (kind, figures) in kinds.iter().zip(&mut columns) {
+            measure_wide(*kind, &wide, figures);
+        }
     }
     print(&kinds, &columns);
 }

@@ -185,13 +185,13 @@ fn samples_can_be_shown() {
             failures:
             DEBUG: Starting test unnamed#1
             DEBUG: Dump of all data (input_series and rules) at 1m1s:
-            ALERTS{alertname="Down", alertstate="pending", job="a", severity="page"} =>
+            {__name__="ALERTS", alertname="Down", alertstate="pending", job="a", severity="page"} =>
             1 @[60000]
-            ALERTS_FOR_STATE{alertname="Down", job="a", severity="page"} =>
+            {__name__="ALERTS_FOR_STATE", alertname="Down", job="a", severity="page"} =>
             60 @[60000]
-            job:up:sum{job="a"} =>
+            {__name__="job:up:sum", job="a"} =>
             0 @[60000]
-            up{job="a"} =>
+            {__name__="up", job="a"} =>
             0 @[60000]
         "#]],
     );
