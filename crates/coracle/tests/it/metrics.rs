@@ -77,7 +77,7 @@ struct Served {
 
 impl Served {
     fn start(home: &Home) -> anyhow::Result<Self> {
-        let mut serve = home.command(&["metrics", "serve", "--listen", "127.0.0.1:0"]);
+        let mut serve = home.command(&["metrics", "serve", "--listen=127.0.0.1:0", "--retention=100y"]);
         let mut child = serve.stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("its output")?).read_line(&mut line)?;
