@@ -193,10 +193,12 @@ fn rules_are_checked_and_tested() -> anyhow::Result<()> {
     assert!(home.print(&["rules", "check", &rules])?.contains("SUCCESS: 2 rules found"));
     let broken = home.file("broken.yml", &RULES.replace("rate(", "rat("))?;
     assert_eq!(code(&["check", &rules, &broken])?, Some(1));
-    let twice = home.file("twice.yml", &RULES.replace("alert: Idle", "record: 'queue:jobs_done:rate'").replace(
-        ", for: 2m, annotations: {summary: '{{ $labels.queue }} is idle'}",
-        "",
-    ))?;
+    let twice = home.file(
+        "twice.yml",
+        &RULES
+            .replace("alert: Idle", "record: 'queue:jobs_done:rate'")
+            .replace(", for: 2m, annotations: {summary: '{{ $labels.queue }} is idle'}", ""),
+    )?;
     assert_eq!(code(&["check", &twice])?, Some(0));
     assert_eq!(code(&["check", "--lint-fatal", &twice])?, Some(3));
     assert_eq!(code(&["check", "--lint-fatal", "--lint=none", &twice])?, Some(0));

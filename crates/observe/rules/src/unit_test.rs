@@ -518,7 +518,8 @@ fn show_alerts(alerts: &[Shown]) -> String {
 
 /// A line for each alert that is missing, and for each that was not expected.
 fn show_difference(expected: &[Shown], got: &[Shown]) -> String {
-    let line = |sign: char, alert: &Shown| format!("\n{sign} Labels:{} Annotations:{}", alert.labels, alert.annotations);
+    let line =
+        |sign: char, alert: &Shown| format!("\n{sign} Labels:{} Annotations:{}", alert.labels, alert.annotations);
     let missing = expected.iter().filter(|alert| !got.contains(alert)).map(|alert| line('-', alert));
     let too_much = got.iter().filter(|alert| !expected.contains(alert)).map(|alert| line('+', alert));
     let lines: String = missing.chain(too_much).collect();
