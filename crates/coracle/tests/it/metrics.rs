@@ -122,7 +122,7 @@ fn check_answers(home: &Home, place: &[&str]) -> anyhow::Result<()> {
     let wrong = home.run(&[&["query", "promql", "sum(jobs_done_total"], place].concat())?;
     assert_eq!(wrong.status.code(), Some(1));
     let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
-    assert!(said.contains("1:4: parse error: unclosed left parenthesis"), "{said}");
+    assert!(said.contains("1:20: parse error: unclosed left parenthesis"), "{said}");
     Ok(())
 }
 

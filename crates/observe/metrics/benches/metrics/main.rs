@@ -32,7 +32,7 @@ fn main() {
     let kinds = Kind::available();
     let mut columns = vec![Figures::new(); kinds.len()];
     if !is_asked("--wide") {
-        let deep = data::deep(7000 / scale, 1440);
+        let deep = data::deep((7000 / scale).max(1000), 1440);
         for (kind, figures) in kinds.iter().zip(&mut columns) {
             measure_deep(*kind, &deep, figures);
         }
