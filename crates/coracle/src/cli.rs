@@ -281,8 +281,21 @@ pub struct QueryLogql {
     /// Where Loki's interface is served [default: the logs in the data directory]
     #[arg(long, env = "CORACLE_LOGS_URL", value_name = "URL", value_hint = ValueHint::Url)]
     pub url: Option<String>,
-    /// The time of a number: seconds since 1970, or a date and time [default: now]
-    #[arg(long, value_name = "TIME", conflicts_with_all = ["start", "end", "step"])]
+    /// How many lines
+    #[arg(long, value_name = "LINES", default_value_t = 100)]
+    pub limit: usize,
+    /// Which lines come first
+    #[arg(long, value_enum, default_value_t = Order::Newest)]
+    pub order: Order,
+    #[command(flatten)]
+    pub evaluation: Evaluation,
+}
+
+/// When a query is evaluated, and how its answer is shown.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Evaluation {
+    /// The time of evaluation: seconds since 1970, or a date and time [default: now]
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["start", "end", "step", "plot"])]
     pub time: Option<String>,
     /// The start of a range: a time, or how long ago, as in 1h [default: an hour before the end]
     #[arg(long, value_name = "TIME")]
@@ -290,15 +303,9 @@ pub struct QueryLogql {
     /// The end of a range [default: now]
     #[arg(long, value_name = "TIME")]
     pub end: Option<String>,
-    /// The time between two numbers of a range [default: a 250th of it]
+    /// The time between two evaluations of a range [default: a 250th of it]
     #[arg(long, value_name = "DURATION")]
     pub step: Option<String>,
-    /// How many lines
-    #[arg(long, value_name = "LINES", default_value_t = 100)]
-    pub limit: usize,
-    /// Which lines come first
-    #[arg(long, value_enum, default_value_t = Order::Newest)]
-    pub order: Order,
     /// Draw the numbers of a range
     #[arg(long, conflicts_with = "json")]
     pub plot: bool,
@@ -375,30 +382,15 @@ pub struct QueryPromql {
     /// Where a Prometheus API is served [default: the metrics in the data directory]
     #[arg(long, env = "CORACLE_METRICS_URL", value_name = "URL", value_hint = ValueHint::Url)]
     pub url: Option<String>,
-    /// The time of evaluation: seconds since 1970, or a date and time [default: now]
-    #[arg(long, value_name = "TIME", conflicts_with_all = ["start", "end", "step"])]
-    pub time: Option<String>,
-    /// The start of a range: a time, or how long ago, as in 1h [default: an hour before the end]
-    #[arg(long, value_name = "TIME")]
-    pub start: Option<String>,
-    /// The end of a range [default: now]
-    #[arg(long, value_name = "TIME")]
-    pub end: Option<String>,
-    /// The time between two evaluations of a range [default: a 250th of it]
-    #[arg(long, value_name = "DURATION")]
-    pub step: Option<String>,
-    /// Draw the values of a range
-    #[arg(long, conflicts_with = "json")]
-    pub plot: bool,
     #[command(flatten)]
-    pub output: Output,
+    pub evaluation: Evaluation,
 }
 
 #[derive(Debug, Clone, Subcommand)]
 pub enum Metrics {
     /// Serve the metrics of the data directory over the Prometheus API
     Serve(MetricsServe),
-    /// Take in samples as OpenMetrics text, with their times, beside what is there
+    /// Take in samples with their times, beside what is there: OpenMetrics text, or Prometheus' own blocks
     Import(MetricsImport),
     /// Print series as OpenMetrics text
     Export(MetricsExport),
@@ -434,9 +426,12 @@ pub struct MetricsServe {
 
 #[derive(Debug, Clone, Args)]
 pub struct MetricsImport {
-    /// The file to read [default: standard input]
+    /// The file of OpenMetrics text to read [default: standard input]
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
+    /// Read Prometheus' own blocks instead: its data directory, a snapshot, or one block
+    #[arg(long, value_name = "DIRECTORY", value_hint = ValueHint::DirPath, conflicts_with = "file")]
+    pub blocks: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -8,6 +8,7 @@ mod full_disk;
 mod keeping;
 mod kubectl;
 mod logs;
+mod metrics;
 mod previews;
 mod privileges;
 mod side_by_side;
