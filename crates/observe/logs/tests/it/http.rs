@@ -203,8 +203,12 @@ async fn what_there_is() {
     )
     .await;
     check(&app, r#"/loki/api/v1/detected_fields?query={app="shop"}&start=900&end=1000"#, expect![[r#"200 {"fields":[{"cardinality":2,"label":"detected_level","parsers":[],"type":"string"},{"cardinality":2,"label":"level","parsers":["logfmt"],"type":"string"},{"cardinality":2,"label":"msg","parsers":["logfmt"],"type":"string"},{"cardinality":1,"label":"trace","parsers":[],"type":"string"}],"limit":1000}"#]]).await;
-    check(&app, r#"/loki/api/v1/detected_field/level/values?query={app="shop"}&start=900&end=1000"#, expect![[r#"200 {"limit":1000,"values":["info","warn"]}"#]])
-        .await;
+    check(
+        &app,
+        r#"/loki/api/v1/detected_field/level/values?query={app="shop"}&start=900&end=1000"#,
+        expect![[r#"200 {"limit":1000,"values":["info","warn"]}"#]],
+    )
+    .await;
     check(
         &app,
         r#"/loki/api/v1/patterns?query={app="shop"}&start=900&end=1000&step=10"#,

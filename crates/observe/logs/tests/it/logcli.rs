@@ -80,7 +80,8 @@ async fn logcli_is_content() {
     session.check(&["detected-fields", every, from, to], expect![[""]]).await;
     session.check(&["detected-fields", every, "level", from, to], expect![[""]]).await;
     // Following: what is there, and what comes.
-    let tail = session.command(&["query", r#"{app="shop"}"#, "--tail", from, "--output=raw"]).stdout(Stdio::piped()).spawn();
+    let tail =
+        session.command(&["query", r#"{app="shop"}"#, "--tail", from, "--output=raw"]).stdout(Stdio::piped()).spawn();
     let mut tail = tail.unwrap();
     let mut said = BufReader::new(tail.stdout.take().unwrap()).lines();
     let first = tokio::task::spawn_blocking(move || {
