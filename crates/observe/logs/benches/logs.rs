@@ -182,6 +182,17 @@ fn resident_mb(key: &str) -> f64 {
     line.split_whitespace().nth(1).and_then(|kb| kb.parse::<f64>().ok()).unwrap_or_default() / 1000.0
 }
 
+/// Seconds of processor time: of the whole process, or of this thread.
+fn cpu_seconds(of: &str) -> f64 {
+    let sum = |text: String| text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or_default() / 1e9;
+    if of == "thread" {
+        return sum(fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default());
+    }
+    // Ticks of a hundredth of a second, fields 14 and 15; the name before them has no space in it.
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    stat.split(' ').skip(13).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
 fn size_of(directory: &Path, prefix: &str) -> f64 {
     let files = fs::read_dir(directory).expect("the directory is there").flatten();
     let wanted = files.filter(|file| file.file_name().to_string_lossy().starts_with(prefix));
@@ -253,10 +264,11 @@ async fn run() {
     let mut writers: Vec<_> = (0..labels.len()).map(|kind| Writer { kind, trace: 0, left: 0 }).collect();
     let (mut raw, mut storing, mut lines) = (0.0, 0.0, 0);
     let mut rare = false;
-    let begun = Instant::now();
+    let (begun, cpu_before, mut making) = (Instant::now(), cpu_seconds("process"), 0.0);
     while raw < total {
         // Four clients at a time, as shippers do.
         let mut batches = Vec::new();
+        let cpu_of_this = cpu_seconds("thread");
         for _ in 0..4 {
             let (mut streams, bytes) = push_of(&mut random, &labels, &mut writers, &mut ts, PUSH_BYTES);
             if !rare && raw > total / 2.0 {
@@ -267,6 +279,7 @@ async fn run() {
             lines += streams.iter().map(|stream| stream.entries.len()).sum::<usize>();
             batches.push(streams);
         }
+        making += cpu_seconds("thread") - cpu_of_this;
         let started = Instant::now();
         let pushes = batches.into_iter().map(|streams| store.push("bench", streams));
         futures::future::join_all(pushes).await.into_iter().for_each(|pushed| pushed.expect("the push is taken"));
@@ -276,6 +289,7 @@ async fn run() {
     store.flush().await.expect("the flush succeeds");
     storing += started.elapsed().as_secs_f64();
     let with_making = begun.elapsed().as_secs_f64();
+    let cpu = cpu_seconds("process") - cpu_before - making;
     let size = size_of(home.path(), "segment");
     println!("{:.0} MB of raw lines, {lines} lines, {} streams", raw / MB, labels.len());
     println!(
@@ -283,6 +297,7 @@ async fn run() {
         raw / MB / storing,
         raw / MB / with_making
     );
+    println!("processor:   {:.1} s a GB taken in", cpu / (raw / 1e9));
     println!("size:        {:.1} MB, 1/{:.1} of raw", size / MB, raw / size);
     println!(
         "resident:    {:.0} MB now, {:.0} MB at the most (the generator's batches included)",

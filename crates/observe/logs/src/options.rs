@@ -28,7 +28,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            head_bytes: 15 << 20,
+            head_bytes: 12 << 20,
             head_age: Duration::from_secs(900),
             block_bytes: 512 << 10,
             compression_level: 3,
