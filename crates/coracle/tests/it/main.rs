@@ -7,6 +7,7 @@ mod full_disk;
 mod kubectl;
 mod previews;
 mod privileges;
+mod render;
 mod side_by_side;
 mod story;
 mod terminal;

@@ -5,14 +5,18 @@ mod error;
 mod files;
 mod functions;
 mod meta;
+mod name;
+mod parsed;
 
-use std::{cell::Cell, collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{borrow::Cow, cell::Cell, collections::BTreeMap, rc::Rc};
 
-use coracle_gotemplate::{Context, Dict, DictType, Functions, Limits, MissingKey, Set, Value};
+use coracle_gotemplate::{Context, Dict, DictType, Limits, Value};
 
 pub use capabilities::{Capabilities, KubeVersion};
-pub use error::RenderError;
+pub use error::{Place, RenderError};
 pub use functions::{Lookup, NoCluster, World};
+pub use name::release_name;
+pub(crate) use parsed::Parsed;
 
 use crate::{Chart, Flavour, chart::File};
 use files::Files;
@@ -58,7 +62,8 @@ pub(crate) struct Job<'j> {
 pub(crate) fn render(job: Job<'_>) -> Result<BTreeMap<String, String>, RenderError> {
     let templates = templates(&job);
     let order = order(&templates);
-    let set = parsed(job.chart, &templates, &order)?;
+    let files: Vec<(&str, &File)> = order.iter().map(|name| (*name, &templates[*name].file)).collect();
+    let set = job.chart.parsed.set(&files, job.flavour)?;
     let limits = Limits { stack_bytes: STACK.get(), output_bytes: OUTPUT_LIMIT_BYTES, steps: STEPS_LIMIT };
     let mut host = HelmHost::new(job.world);
     let mut context = Context::running(&mut host, set, limits);
@@ -73,7 +78,7 @@ pub(crate) fn render(job: Job<'_>) -> Result<BTreeMap<String, String>, RenderErr
         template.scope.set("Template", Value::Dict(Rc::new(about)));
         let output = context
             .execute(name, &Value::Dict(template.scope.clone()))
-            .map_err(|error| error::of_execution(name, &error, job.flavour))?;
+            .map_err(|error| error::of_execution(name, &error, job.flavour).showing(|file| text_of(&templates, file)))?;
         rendered.insert(name.to_owned(), without_no_value(output));
     }
     Ok(rendered)
@@ -97,6 +102,10 @@ pub fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
             .expect("a thread can be started");
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+fn text_of<'t>(templates: &'t BTreeMap<String, Renderable>, file: &str) -> Option<Cow<'t, str>> {
+    templates.get(file).map(|template| String::from_utf8_lossy(&template.file.data))
 }
 
 /// Output as text, without the words Go prints where there is no value.
@@ -192,26 +201,4 @@ fn order(templates: &BTreeMap<String, Renderable>) -> Vec<&str> {
     let mut names: Vec<&str> = templates.keys().map(String::as_str).collect();
     names.sort_by_key(|name| (std::cmp::Reverse(name.matches('/').count()), std::cmp::Reverse(*name)));
     names
-}
-
-/// The chart's templates, parsed unless the last render had the same.
-fn parsed(chart: &Chart, templates: &BTreeMap<String, Renderable>, order: &[&str]) -> Result<Arc<Set>, RenderError> {
-    if let Some((names, set)) = chart.parsed.get()
-        && names == order
-    {
-        return Ok(set.clone());
-    }
-    let mut set = Set::new("gotpl", functions(), MissingKey::Zero);
-    for name in order {
-        let text = String::from_utf8_lossy(&templates[*name].file.data);
-        set.parse(name, &text).map_err(|error| error::of_parsing(name, &error))?;
-    }
-    let set = Arc::new(set);
-    // Somebody else's templates may be there; then these are parsed each time.
-    let _ = chart.parsed.set((order.iter().map(|name| (*name).to_owned()).collect(), set.clone()));
-    Ok(set)
-}
-
-fn functions() -> Arc<Functions> {
-    Arc::new(coracle_sprig::functions().with(functions::FUNCTIONS))
 }

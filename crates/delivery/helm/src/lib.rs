@@ -6,6 +6,7 @@
 mod chart;
 mod dependencies;
 mod engine;
+mod excerpt;
 mod glob;
 mod json;
 pub mod load;
@@ -16,14 +17,15 @@ mod template;
 pub mod values;
 
 pub use chart::{Chart, File};
-pub use engine::{Capabilities, KubeVersion, Lookup, NoCluster, Release, RenderError, World, on_deep_stack};
+pub use engine::{Capabilities, KubeVersion, Lookup, NoCluster, Release, Place, RenderError, World, on_deep_stack, release_name};
+pub use excerpt::Excerpt;
 pub use load::{LoadError, load};
 pub use manifest::{Hook, Manifest};
 pub use metadata::{Dependency, Import, Maintainer, Metadata};
 pub use template::{Error, Output, Request, Shown, template};
 
 /// Whose behaviour: they differ in blank lines, in some ordering, in nulls of chart defaults, and in how errors read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Flavour {
     #[default]
     Helm4,
@@ -77,12 +79,27 @@ impl Flavour {
 
 /// A text that is not the YAML it should be; the words are those of Go's library.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct YamlError(String);
+#[error("{message}")]
+pub struct YamlError {
+    message: String,
+    /// The line the message names.
+    line: Option<Box<Excerpt>>,
+}
 
 impl YamlError {
     fn new(message: impl Into<String>) -> YamlError {
-        YamlError(message.into())
+        YamlError { message: message.into(), line: None }
+    }
+
+    /// What is wrong with `text`.
+    fn within(text: &str, message: String) -> YamlError {
+        YamlError { line: Excerpt::of_yaml("", text, &message).map(Box::new), message }
+    }
+
+    /// The line it is about, in the file of that name.
+    fn excerpt(&self, file: &str) -> Option<Excerpt> {
+        let line = self.line.as_deref()?.clone();
+        Some(Excerpt { file: file.to_owned(), ..line })
     }
 }
 

@@ -23,5 +23,5 @@ pub use function::{Call, Context, Function, FunctionError, Functions, Host, Text
 pub use parse::ParseError;
 pub use printf::{sprint, sprintf, sprintln};
 pub use quote::{is_print, quote};
-pub use set::{Limits, MissingKey, Set, execute};
+pub use set::{Limits, MissingKey, Parsed, Set, execute};
 pub use value::{Dict, DictType, Kind, List, ListType, Member, Object, Str, Value};

@@ -1,6 +1,7 @@
 //! YAML as the Kubernetes tools read it into values: the first document, by the words and numbers of YAML 1.1, as JSON
 //! would hold it (keys are text, numbers are floats). What is read into is the caller's; [`Build`] makes it.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use saphyr_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
 
 use crate::{
@@ -36,6 +37,7 @@ pub trait Build {
 /// Reads the first document of `text`; nothing if there is none. The error is what Go's library says.
 pub fn load<B: Build>(text: &str, build: &mut B) -> Result<Option<B::Value>, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    refuse_tab_at_start(text)?;
     let mut loader =
         Loader { parser: Parser::new_from_str(text), build, anchors: Vec::new(), scalars: Vec::new(), alias_nodes: 0 };
     loop {
@@ -48,6 +50,20 @@ pub fn load<B: Build>(text: &str, build: &mut B) -> Result<Option<B::Value>, Str
             _ => {}
         }
     }
+}
+
+/// Go's library takes no tab in front of the first token; the parser here skips it.
+fn refuse_tab_at_start(text: &str) -> Result<(), String> {
+    for (index, line) in text.split('\n').enumerate() {
+        let content = line.trim_start_matches(' ').trim_end_matches('\r');
+        if content.starts_with('\t') {
+            return Err(in_words_of_go("tabs disallowed", index + 1));
+        }
+        if !content.is_empty() && !content.starts_with('#') {
+            break;
+        }
+    }
+    Ok(())
 }
 
 struct Loader<'text, 'build, B: Build> {
@@ -106,6 +122,9 @@ impl<'text, B: Build> Loader<'text, '_, B> {
     }
 
     fn scalar(&mut self, scalar: &Scalar) -> Result<B::Value, String> {
+        if scalar.tag.as_deref() == Some("binary") {
+            return Ok(self.build.text(&decoded(&scalar.text)?));
+        }
         Ok(match resolve::words_of_old(scalar) {
             Resolved::Null => self.build.null(),
             Resolved::Bool(value) => self.build.bool(value),
@@ -236,6 +255,13 @@ fn scalar_of(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Scalar {
         text.into()
     });
     Scalar { text: text.into(), style, tag }
+}
+
+/// The text of bytes that were written in base 64.
+fn decoded(text: &str) -> Result<String, String> {
+    let text: String = text.chars().filter(|char| !matches!(char, '\n' | '\r')).collect();
+    let bytes = BASE64.decode(text).map_err(|_| "yaml: !!binary value contains invalid base64 data".to_owned())?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn is_merge(key: &Scalar) -> bool {

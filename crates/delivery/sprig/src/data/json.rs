@@ -6,7 +6,10 @@ use coracle_gotemplate::{Value, number::shortest};
 
 pub use read::read;
 
-use crate::{args::is_nil_list, encoding::BASE64};
+use crate::{
+    args::{is_nil_dict, is_nil_list},
+    encoding::BASE64,
+};
 
 /// Whether `<`, `>` and `&` are escaped, as in text for web pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +74,7 @@ impl Writer {
             Value::Float(number) => push_float(&mut self.out, *number),
             Value::String(text) => self.text(text),
             Value::List(list) if is_nil_list(list) => self.out.push_str("null"),
+            Value::Dict(dict) if is_nil_dict(dict) => self.out.push_str("null"),
             Value::List(list) => self.items(list, depth)?,
             Value::Dict(dict) => {
                 let entries = dict.entries();

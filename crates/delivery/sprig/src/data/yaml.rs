@@ -4,7 +4,10 @@ use coracle_gotemplate::Value;
 use coracle_yaml::{Build, Entries, Kind, Layout, Source};
 
 use super::json;
-use crate::{args::is_nil_list, duration::Duration};
+use crate::{
+    args::{is_nil_dict, is_nil_list},
+    duration::Duration,
+};
 
 pub(super) const UNMARSHALING: &str = "error unmarshaling JSON: while decoding JSON: ";
 
@@ -113,6 +116,7 @@ impl Source for AsJson {
         match node {
             Value::Float(number) => whole_or_float(*number),
             Value::List(list) if is_nil_list(list) => Kind::Null,
+            Value::Dict(dict) if is_nil_dict(dict) => Kind::Null,
             Value::Binary(_) | Value::Bytes(_) | Value::Object(_) => match json::plain(node) {
                 Value::String(text) => Kind::Text(text.to_string().into()),
                 other => collection_or(&other, Kind::Null),
