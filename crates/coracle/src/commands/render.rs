@@ -6,7 +6,7 @@ mod diff;
 mod helm;
 mod kustomize;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
 use clap::{Args, Subcommand};
 
@@ -38,5 +38,13 @@ pub fn run(render: &Render) -> ExitCode {
     match &render.renderer {
         Renderer::Helm(helm) => helm::run(helm),
         Renderer::Kustomize(kustomize) => kustomize::run(kustomize),
+    }
+}
+
+/// A reader that has seen enough, such as `head`, is no error.
+fn print(text: &str) -> Result<(), String> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.to_string()),
+        _ => Ok(()),
     }
 }

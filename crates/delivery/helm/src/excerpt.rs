@@ -5,6 +5,10 @@ use std::fmt;
 /// Lines longer than this are shown by their beginning.
 const SHOWN_CHARS: usize = 200;
 
+/// How complaints begin that are about a line.
+const OF_A_LINE: [&str; 5] =
+    ["mapping values are not", "did not find expected", "could not find expected", "found ", "block sequence entries"];
+
 /// A place in a file, the line of text that stands there, and what led to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Excerpt {
@@ -19,9 +23,13 @@ pub struct Excerpt {
 }
 
 impl Excerpt {
-    /// The line that a message of Go's YAML library names, if it names one.
+    /// The line that a message of Go's YAML library names. It leaves out the number of the first.
     pub(crate) fn of_yaml(file: &str, text: &str, message: &str) -> Option<Excerpt> {
-        let (_, rest) = message.split_once("line ")?;
+        let (_, complaint) = message.split_once("yaml: ")?;
+        let Some(rest) = complaint.strip_prefix("line ") else {
+            let is_of_a_line = OF_A_LINE.iter().any(|words| complaint.starts_with(words));
+            return is_of_a_line.then(|| Excerpt::at(file, text, 1)).flatten();
+        };
         let digits = rest.find(|char: char| !char.is_ascii_digit()).unwrap_or(rest.len());
         Excerpt::at(file, text, rest[..digits].parse().ok()?)
     }

@@ -1,7 +1,45 @@
 //! Helm charts to manifests, as Helm renders them: charts and values in, documents or a located error out.
 //!
 //! [`template`] does what `helm template` does. It reads no cluster and knows no clock: both come in through [`World`].
-//! Behaviour is Helm 4's or Helm 3's, by [`Flavour`].
+//! Behaviour is Helm 4's or Helm 3's, by [`Flavour`]. A [`Chart`] is loaded once ([`load()`] from the disk, [`load::archive`]
+//! from bytes, [`load::files`] from files at hand) and rendered any number of times; its templates are parsed once.
+//!
+//! ```
+//! use coracle_helm::*;
+//!
+//! /// It is always the same second, and chance has no choice.
+//! struct Still(NoCluster);
+//!
+//! impl World for Still {
+//!     fn now(&mut self) -> (i64, u32) {
+//!         (1_700_000_000, 0)
+//!     }
+//!     fn random(&mut self, buffer: &mut [u8]) {
+//!         buffer.fill(7);
+//!     }
+//!     fn lookup(&mut self) -> &mut dyn Lookup {
+//!         &mut self.0
+//!     }
+//! }
+//!
+//! let file = |name: &str, text: &str| File { name: name.to_owned(), data: text.as_bytes().into() };
+//! let files = vec![
+//!     file("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n"),
+//!     file("values.yaml", "colour: blue\n"),
+//!     file("templates/a.yaml", "kind: Paint\nname: {{ .Release.Name }}\ncolour: {{ .Values.colour | upper }}\n"),
+//! ];
+//! let mut warnings = Warnings::default();
+//! let chart = load::files(files, Flavour::Helm4, &mut warnings).unwrap();
+//! let request = Request {
+//!     release: Release { name: "shop".into(), namespace: "default".into(), is_upgrade: false, revision: 1 },
+//!     values: values::read("colour: red\n", Flavour::Helm4).unwrap(),
+//!     capabilities: Capabilities::default_of(Flavour::Helm4),
+//!     flavour: Flavour::Helm4,
+//!     skip_schema: false,
+//! };
+//! let output = template(&chart, &request, &mut Still(NoCluster), &mut warnings).unwrap();
+//! assert_eq!(output.manifests[0].content, "kind: Paint\nname: shop\ncolour: RED\n");
+//! ```
 
 mod chart;
 mod dependencies;
@@ -17,7 +55,7 @@ mod template;
 pub mod values;
 
 pub use chart::{Chart, File};
-pub use engine::{Capabilities, KubeVersion, Lookup, NoCluster, Release, Place, RenderError, World, on_deep_stack, release_name};
+pub use engine::{Capabilities, KubeVersion, Lookup, NoCluster, Release, Place, RenderError, World, on_deep_stack, on_main_stack, release_name};
 pub use excerpt::Excerpt;
 pub use load::{LoadError, load};
 pub use manifest::{Hook, Manifest};

@@ -65,6 +65,11 @@ impl Error {
         matches!(self, Error::KubeVersion { .. } | Error::Render(_) | Error::Manifest(_))
     }
 
+    /// Whether templates nested deeper than the stack they ran on: on [`crate::on_deep_stack`] they may render.
+    pub fn is_too_deep(&self) -> bool {
+        matches!(self, Error::Render(error) if error.is_too_deep())
+    }
+
     /// The line it is about: of a template, or of what one was rendered to.
     pub fn excerpt(&self) -> Option<Excerpt> {
         match self {

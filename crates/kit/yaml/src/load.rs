@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// How deep a document may nest; deeper ones would only come from an attack on the stack.
-const DEPTH_LIMIT: usize = 1_000;
+const DEPTH_LIMIT: usize = 250;
 /// How many nodes aliases may add to a document.
 const ALIAS_NODES_LIMIT: usize = 400_000;
 
@@ -86,7 +86,7 @@ impl<'text, B: Build> Loader<'text, '_, B> {
 
     fn node(&mut self, event: Event<'text>, depth: usize) -> Result<B::Value, String> {
         if depth > DEPTH_LIMIT {
-            return Err("yaml: exceeded max depth of 10000".to_owned());
+            return Err(format!("yaml: exceeded max depth of {DEPTH_LIMIT}"));
         }
         let (anchor, value) = match event {
             Event::Scalar(text, style, anchor, tag) => {

@@ -9,23 +9,52 @@ use coracle_clock::{Clock, SystemClock};
 use coracle_gotemplate::{Dict, Str};
 use coracle_helm::{
     Capabilities, Excerpt, Flavour, KubeVersion, Lookup, NoCluster, Release, Request, Warnings, World, load, on_deep_stack,
-    release_name, template, values::options::Options,
+    on_main_stack, release_name, template, values::options::Options,
 };
+
+use nix::sys::resource::{Resource, getrlimit};
 
 pub use flags::Helm;
 
+/// What a main thread usually has.
+const USUAL_STACK_BYTES: u64 = 8 << 20;
+
+/// Why nothing was rendered.
+enum Failure {
+    /// What a person reads after `Error: `.
+    Told(String),
+    /// Templates nest deeper than this thread's stack.
+    TooDeep(String),
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Failure {
+        Failure::Told(message)
+    }
+}
+
 pub fn run(helm: &Helm) -> ExitCode {
-    match on_deep_stack(|| render(helm)) {
+    let rendered = if may_stay_here(helm) { on_main_stack(|| render(helm)) } else { on_deep_stack(|| render(helm)) };
+    let rendered = match rendered {
+        Err(Failure::TooDeep(_)) => on_deep_stack(|| render(helm)),
+        rendered => rendered,
+    };
+    match rendered {
         Ok(code) => code,
-        Err(message) => {
+        Err(Failure::Told(message) | Failure::TooDeep(message)) => {
             eprintln!("Error: {message}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// All of it; the error is what a person reads after `Error: `.
-fn render(helm: &Helm) -> Result<ExitCode, String> {
+/// Whether to try on this thread first: its stack is of the usual size, and all input can be read a second time.
+fn may_stay_here(helm: &Helm) -> bool {
+    let stack = getrlimit(Resource::RLIMIT_STACK).map_or(0, |(bytes, _)| bytes);
+    stack >= USUAL_STACK_BYTES && !helm.values.iter().any(|path| path.trim() == "-")
+}
+
+fn render(helm: &Helm) -> Result<ExitCode, Failure> {
     helm.refuse_what_needs_a_cluster()?;
     let flavour = if helm.helm3 { Flavour::Helm3 } else { Flavour::Helm4 };
     let mut capabilities = Capabilities::default_of(flavour);
@@ -37,7 +66,7 @@ fn render(helm: &Helm) -> Result<ExitCode, String> {
     let (name, chart) = name_and_chart(helm)?;
     let path = Path::new(chart);
     if !path.exists() {
-        return Err(missing_chart(chart));
+        return Err(missing_chart(chart).into());
     }
     let values = values(helm, flavour)?;
     let mut warnings = Warnings::default();
@@ -56,12 +85,19 @@ fn render(helm: &Helm) -> Result<ExitCode, String> {
         skip_schema: helm.skip_schema_validation,
     };
     let rendered = template(&chart, &request, &mut ThisMachine::default(), &mut warnings);
-    warnings.iter().for_each(|warning| eprintln!("{warning}"));
     let rendered = rendered.map_err(|error| {
         let hint = if error.came_from_rendering() { "\n\nUse --debug flag to render out invalid YAML" } else { "" };
-        with_line(format!("{error}{hint}"), error.excerpt().as_ref())
-    })?;
-    output::write(helm, &rendered, &request)
+        let message = with_line(format!("{error}{hint}"), error.excerpt().as_ref());
+        if error.is_too_deep() { Failure::TooDeep(message) } else { Failure::Told(message) }
+    });
+    if !matches!(rendered, Err(Failure::TooDeep(_))) {
+        warnings.iter().for_each(|warning| eprintln!("{warning}"));
+    }
+    let rendered = rendered?;
+    let code = output::write(helm, &rendered, &request)?;
+    // The process ends here: giving all this back piece by piece would only take time.
+    std::mem::forget((chart, rendered, request));
+    Ok(code)
 }
 
 /// What Helm says, and under it the line it is about.

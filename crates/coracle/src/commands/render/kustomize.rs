@@ -104,7 +104,7 @@ pub struct Kustomize {
 }
 
 pub fn run(kustomize: &Kustomize) -> ExitCode {
-    match coracle_helm::on_deep_stack(|| render(kustomize)) {
+    match render(kustomize) {
         Ok(code) => code,
         Err(message) => {
             eprintln!("Error: {message}");
@@ -142,8 +142,10 @@ fn render(kustomize: &Kustomize) -> Result<ExitCode, String> {
     }
     match &kustomize.output {
         Some(file) => write(file, &text)?,
-        None => print!("{text}"),
+        None => super::print(&text)?,
     }
+    // The process ends here: giving all this back piece by piece would only take time.
+    std::mem::forget(documents);
     Ok(ExitCode::SUCCESS)
 }
 

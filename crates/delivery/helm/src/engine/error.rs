@@ -18,6 +18,10 @@ pub struct RenderError {
 }
 
 impl RenderError {
+    pub(crate) fn is_too_deep(&self) -> bool {
+        self.message.contains("exceeded maximum template depth")
+    }
+
     /// The same, with the line it is about, from the files that `text_of` knows.
     pub(super) fn showing<'t>(mut self, text_of: impl Fn(&str) -> Option<Cow<'t, str>>) -> RenderError {
         self.excerpt = self.places.iter().enumerate().rev().find_map(|(index, place)| {

@@ -45,7 +45,7 @@ fn a_template_that_fails_is_shown_with_what_called_it() {
             ("templates/a.yaml", "a: 1\nb: {{ include \"name\" . }}\n"),
         ],
         expect![[r#"
-            web/templates/_h.tpl:2:14
+            web/templates/_h.tpl:2:12
               |   {{ .Values.a.b }}
               included from web/templates/a.yaml:2:6"#]],
     );

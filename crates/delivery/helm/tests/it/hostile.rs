@@ -14,12 +14,15 @@ fn file(name: &str, text: &str) -> File {
 }
 
 fn render(template_text: &str) -> Result<String, String> {
-    on_deep_stack(|| {
-        let files = vec![
-            file("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n"),
-            file("values.yaml", "a: 1\nlist: [1, 2]\n"),
-            file("templates/a.yaml", template_text),
-        ];
+    render_files(vec![
+        file("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n"),
+        file("values.yaml", "a: 1\nlist: [1, 2]\n"),
+        file("templates/a.yaml", template_text),
+    ])
+}
+
+fn render_files(files: Vec<File>) -> Result<String, String> {
+    on_deep_stack(move || {
         let mut warnings = Warnings::default();
         let chart = load::files(files, Flavour::Helm4, &mut warnings).map_err(|error| error.to_string())?;
         let request = Request {
@@ -51,6 +54,46 @@ fn recursion_through_texts_ends() {
     let error = render("{{ define \"t\" }}{{ tpl \"{{ include \\\"t\\\" . }}\" . }}{{ end }}{{ include \"t\" . }}")
         .expect_err("endless");
     assert!(error.contains("nested reference name") || error.contains("maximum template depth"));
+}
+
+/// Functions that walk through values, given one that holds itself, one that is nested a million deep, and one that comes
+/// to 2^60 lists.
+#[test]
+fn values_without_end_are_refused() {
+    let makings = [
+        "{{ $x := dict }}{{ $_ := set $x \"self\" $x }}",
+        "{{ $x := list }}{{ range until 1000000 }}{{ $x = list $x }}{{ end }}",
+        "{{ $x := list }}{{ range until 60 }}{{ $x = list $x $x }}{{ end }}",
+    ];
+    let uses = [
+        "toJson $x | len", "toPrettyJson $x | len", "toYaml $x | len", "toYamlPretty $x | len", "toToml $x | len", "deepCopy $x",
+        "deepEqual (list $x 1) (list $x 2)", "has $x (list $x 1)", "without (list $x) $x", "uniq (list $x $x)",
+        "merge (dict \"a\" $x) (dict \"a\" (dict \"b\" $x))", "mergeOverwrite (dict) (dict \"a\" $x)",
+    ];
+    for making in makings {
+        for call in uses {
+            // A refusal, or an empty text where Go's function would give one: not a crash.
+            let _ = render(&format!("{making}a: {{{{ {call} | toString | trunc 9 }}}}"));
+        }
+    }
+    let error = render(&format!("{}{{{{ mustToJson $x }}}}", makings[0])).expect_err("endless");
+    assert!(error.contains("holds itself or is nested more than 1000 deep"), "{error}");
+}
+
+#[test]
+fn a_schema_that_refers_to_itself_ends() {
+    for schema in [
+        r##"{"$ref": "#"}"##,
+        r##"{"allOf": [{"$ref": "#/definitions/a"}], "definitions": {"a": {"$ref": "#"}}}"##,
+        r##"{"properties": {"a": {"$ref": "#"}}, "additionalProperties": {"$ref": "#"}}"##,
+    ] {
+        let files = vec![
+            file("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n"),
+            file("values.yaml", "a: {a: {b: 1}}\n"),
+            file("values.schema.json", schema),
+        ];
+        let _ = render_files(files);
+    }
 }
 
 #[test]

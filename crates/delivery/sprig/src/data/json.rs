@@ -9,6 +9,7 @@ pub use read::read;
 use crate::{
     args::{is_nil_dict, is_nil_list},
     encoding::BASE64,
+    nesting,
 };
 
 /// Whether `<`, `>` and `&` are escaped, as in text for web pages.
@@ -20,6 +21,7 @@ pub enum Html {
 
 /// One line; the error is Go's for what JSON cannot hold.
 pub fn write(value: &Value, html: Html) -> Result<String, String> {
+    nesting::check(value)?;
     let mut writer = Writer { out: String::new(), html, indent: None };
     writer.value(value, 0)?;
     Ok(writer.out)
@@ -27,6 +29,7 @@ pub fn write(value: &Value, html: Html) -> Result<String, String> {
 
 /// One line an item, indented by two blanks.
 pub(super) fn write_pretty(value: &Value) -> Result<String, String> {
+    nesting::check(value)?;
     let mut writer = Writer { out: String::new(), html: Html::Escaped, indent: Some("  ") };
     writer.value(value, 0)?;
     Ok(writer.out)
@@ -34,12 +37,10 @@ pub(super) fn write_pretty(value: &Value) -> Result<String, String> {
 
 /// Whether JSON can hold a value.
 pub(super) fn check(value: &Value) -> Result<(), String> {
-    match value {
+    nesting::check_each(value, |value| match value {
         Value::Float(number) if !number.is_finite() => Err(unsupported(*number)),
-        Value::List(list) => list.iter().try_for_each(check),
-        Value::Dict(dict) => dict.entries().values().try_for_each(check),
         _ => Ok(()),
-    }
+    })
 }
 
 fn unsupported(number: f64) -> String {

@@ -7,6 +7,7 @@ use super::json;
 use crate::{
     args::{is_nil_dict, is_nil_list},
     duration::Duration,
+    nesting,
 };
 
 pub(super) const UNMARSHALING: &str = "error unmarshaling JSON: while decoding JSON: ";
@@ -34,6 +35,9 @@ pub(super) fn write_checked(value: &Value) -> Result<String, String> {
 
 /// With lists indented below their keys.
 pub(super) fn write_pretty(value: &Value) -> String {
+    if nesting::check(value).is_err() {
+        return String::new();
+    }
     without_break(coracle_yaml::write(&AsIs, value, Layout::Indented))
 }
 
