@@ -1,7 +1,10 @@
 //! Kubernetes' own conformance tests against a private engine, and the page that tells what passed.
 //!
 //! The suite is not part of this repository: `e2e.test` and `ginkgo` come from a Kubernetes 1.35 tree, and are named by
-//! environment variables.
+//! environment variables. So are the static binaries of the images that some tests run.
+
+mod images;
+mod push;
 
 use std::{
     env,
@@ -50,7 +53,9 @@ pub fn run(chosen: &Conformance) -> anyhow::Result<()> {
     };
     ensure!(Engine::is_possible(), "the engine needs root");
     let engine = Engine::start(&binary())?;
+    let images = images::load(&engine, Path::new(&e2e_test))?;
     let outcome = Command::new(ginkgo)
+        .env("KUBE_TEST_REPO_LIST", images)
         .arg(format!("--procs={}", chosen.procs))
         .arg(format!("--focus={focus}"))
         .args(["--no-color", "--silence-skips", "--timeout=2h", "--json-report=report.json"])
@@ -65,7 +70,8 @@ pub fn run(chosen: &Conformance) -> anyhow::Result<()> {
     let report = fs::read(engine.dir().join("report.json"));
     engine.run(&["down", "--purge"])?;
     outcome?;
-    let specs = specs(&report.context("the suite left no report")?)?;
+    let mut specs = specs(&report.context("the suite left no report")?)?;
+    specs.sort_by_key(Spec::name);
     let (passed, failed): (Vec<&Spec>, Vec<&Spec>) = specs.iter().partition(|spec| spec.state == "passed");
     for spec in &failed {
         println!("FAILED {}: {}", spec.name(), spec.reason());

@@ -4,7 +4,9 @@ mod ci;
 mod compare;
 mod conformance;
 mod layers;
+mod real;
 mod record;
+mod swap;
 
 use clap::Parser;
 
@@ -18,6 +20,8 @@ enum Chore {
     Conformance(conformance::Conformance),
     /// Whether the rooms depend on each other only the way the design says
     Layers,
+    /// One half of the control plane at a time replaced by Kubernetes' own, and the same story told
+    Swap(swap::Swap),
     /// Renders public trees by the real tools and by ours, and says where they differ
     #[command(subcommand)]
     Compare(compare::Compare),
@@ -31,6 +35,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Ci => ci::run(),
         Chore::Conformance(chosen) => conformance::run(&chosen),
         Chore::Layers => layers::check(),
+        Chore::Swap(chosen) => swap::run(&chosen),
         Chore::Compare(compare) => compare::run(&compare),
         Chore::Record(record) => record::run(&record),
     }

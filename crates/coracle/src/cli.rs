@@ -98,12 +98,25 @@ pub struct Up {
     /// Where the gateway listens for HTTPS [default: 127.0.0.1:8443]
     #[arg(long, env = "CORACLE_GATEWAY_TLS_LISTEN", value_name = "ADDRESS")]
     pub gateway_tls_listen: Option<SocketAddr>,
+    /// Leave parts to somebody else, such as another scheduler
+    #[arg(long, env = "CORACLE_WITHOUT", value_name = "PART", value_delimiter = ',')]
+    pub without: Vec<Part>,
     /// The name of this node [default: the machine's]
     #[arg(long, env = "CORACLE_NODE_NAME", value_name = "NAME")]
     pub node_name: Option<String>,
     /// What to log, as tracing filters say it
     #[arg(long, env = "CORACLE_LOG", value_name = "FILTER")]
     pub log: Option<String>,
+}
+
+/// A part of the engine that others can do the work of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// Deployments to pods, Endpoints, garbage collection and the rest
+    Controllers,
+    /// Which node a pod goes to
+    Scheduler,
 }
 
 #[derive(Debug, Clone, Copy, Args)]

@@ -17,6 +17,7 @@ use coracle_apiserver::{
 };
 use coracle_clock::SystemClock;
 use coracle_gateway::Gateway;
+use coracle_kernel::netns::NetworkNamespace;
 use coracle_network::{Config as NetworkConfig, Node as NodeNetwork, Runtimes};
 use coracle_node::adapters::{RealNetwork, RealRuntime};
 use coracle_runtime::{Options as RuntimeOptions, Runtime as ContainerRuntime};
@@ -28,6 +29,7 @@ use tokio::{
 };
 
 use crate::{
+    cli::Part,
     settings::Settings,
     state::{self, EngineLock, EngineState},
 };
@@ -56,11 +58,24 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     let listeners = Listeners::bind(&settings)?;
     let network = NodeNetwork::open(&dir.run(), NetworkConfig::default()).context("the node's network")?;
     let inside = network.runtime(NODE_THREADS).context("a runtime inside the node's network")?;
-    let outside = Builder::new_multi_thread().worker_threads(HOST_THREADS).thread_name("host").enable_all().build()?;
+    let outside = host_runtime()?;
     let served = outside.block_on(serve(&settings, listeners, network, &inside));
     inside.shutdown_timeout(LAST_WORDS);
     outside.shutdown_timeout(LAST_WORDS);
     served
+}
+
+/// A runtime whose threads all live in the machine's own network. A thread begins in the network of whichever thread
+/// starts it, and one inside the node may do that when it hands work over.
+fn host_runtime() -> anyhow::Result<Runtime> {
+    let home = NetworkNamespace::current().context("the machine's network")?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(HOST_THREADS)
+        .thread_name("host")
+        .enable_all()
+        .on_thread_start(move || home.enter().expect("the namespace is open and this process may enter it"))
+        .build();
+    runtime.context("a runtime")
 }
 
 async fn serve(
@@ -105,8 +120,12 @@ async fn serve(
         events: controllers.events.clone(),
         clock: Arc::new(SystemClock),
     };
-    coracle_tasks::spawn("controllers", coracle_controllers::run(controllers, authority));
-    coracle_tasks::spawn("scheduler", coracle_scheduler::run(scheduler));
+    if !settings.without.contains(&Part::Controllers) {
+        coracle_tasks::spawn("controllers", coracle_controllers::run(controllers, authority));
+    }
+    if !settings.without.contains(&Part::Scheduler) {
+        coracle_tasks::spawn("scheduler", coracle_scheduler::run(scheduler));
+    }
 
     let registry_url = format!("http://{}", announced.urls.registry);
     let runtime = ContainerRuntime::open(RuntimeOptions {
@@ -231,4 +250,34 @@ fn log_to_stderr(filter: &str) -> anyhow::Result<()> {
     // An error only says that somebody logs already.
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init().ok();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+
+    fn network_of_this_thread() -> PathBuf {
+        fs::read_link(Path::new("/proc/thread-self/ns/net")).unwrap()
+    }
+
+    #[test]
+    fn work_handed_to_the_host_is_done_in_its_network() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("left out: making a network namespace needs root");
+            return;
+        }
+        let home = network_of_this_thread();
+        let runtime = host_runtime().unwrap();
+        let elsewhere = std::thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+                assert_ne!(network_of_this_thread(), home);
+                runtime.block_on(runtime.spawn_blocking(network_of_this_thread)).unwrap()
+            });
+            inside.join().unwrap()
+        });
+        assert_eq!(elsewhere, home);
+    }
 }

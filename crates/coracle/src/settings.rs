@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use crate::{
-    cli::{Global, Up},
+    cli::{Global, Part, Up},
     paths::DataDir,
 };
 
@@ -34,6 +34,7 @@ pub struct Settings {
     pub api: Listen,
     pub gateway: Listen,
     pub gateway_tls: Listen,
+    pub without: Vec<Part>,
     pub node_name: String,
     pub log: String,
 }
@@ -47,6 +48,8 @@ struct File {
     api_listen: Option<SocketAddr>,
     gateway_listen: Option<SocketAddr>,
     gateway_tls_listen: Option<SocketAddr>,
+    #[serde(default)]
+    without: Vec<Part>,
     node_name: Option<String>,
     log: Option<String>,
 }
@@ -75,6 +78,7 @@ impl Settings {
             api: listen(up.api_listen, file.api_listen, 6443),
             gateway: listen(up.gateway_listen, file.gateway_listen, 8080),
             gateway_tls: listen(up.gateway_tls_listen, file.gateway_tls_listen, 8443),
+            without: if up.without.is_empty() { file.without } else { up.without.clone() },
             node_name,
             log: up.log.clone().or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
         })

@@ -87,6 +87,9 @@ fn spawn(global: &Global, up: &Up, dir: &DataDir, log: &fs::File) -> anyhow::Res
             command.arg(flag).arg(address.to_string());
         }
     }
+    for part in up.without.iter().filter_map(clap::ValueEnum::to_possible_value) {
+        command.arg("--without").arg(part.get_name());
+    }
     for (flag, text) in [("--node-name", &up.node_name), ("--log", &up.log)] {
         if let Some(text) = text {
             command.arg(flag).arg(text);

@@ -1,5 +1,7 @@
 //! One deployment from its beginning to its end: healthy, or failed and back on the last good commit.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::Api;
@@ -303,7 +305,7 @@ impl Worker {
     async fn explain(&self, failure: &Failure) -> Trouble {
         let mut lines = vec![failure.message.clone()];
         let Some((namespace, pod)) = &failure.pod else { return Trouble(lines) };
-        if let Some(event) = self.last_warning(namespace, pod).await {
+        if let Some(event) = self.telling_event(failure.event, namespace, pod).await {
             lines.push(format!("  event: {event}"));
         }
         if let Some(container) = failure.container.as_ref().filter(|_| failure.has_log) {
@@ -318,22 +320,32 @@ impl Worker {
         Trouble(lines)
     }
 
-    async fn last_warning(&self, namespace: &str, pod: &str) -> Option<String> {
+    /// The newest warning about the pod: of that reason, if one comes in time, as a pod's status is told before its event.
+    async fn telling_event(&self, reason: Option<&str>, namespace: &str, pod: &str) -> Option<String> {
+        let mut newest = None;
+        for wait in [0, 50, 100, 200, 400] {
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+            let warnings = self.warnings(namespace, pod).await;
+            let telling = warnings.iter().rev().find(|event| reason.is_none_or(|reason| event["reason"] == reason));
+            newest = telling.or(warnings.last()).cloned();
+            if telling.is_some() || reason.is_none() {
+                break;
+            }
+        }
+        newest.map(|event| format!("{} {}", text(&event, "/reason"), text(&event, "/message")))
+    }
+
+    /// The warnings about a pod, the newest last.
+    async fn warnings(&self, namespace: &str, pod: &str) -> Vec<Value> {
         let events: Api<Event> = Api::namespaced(self.shared.cluster.client.clone(), namespace);
-        let list = events.list(&ListParams::default().fields(&format!("involvedObject.name={pod}"))).await.ok()?;
-        let mut warnings: Vec<Value> = list
-            .items
-            .iter()
-            .filter(|event| event.type_.as_deref() == Some("Warning"))
-            .filter(|event| event.involved_object.name.as_deref() == Some(pod))
-            .filter_map(|event| serde_json::to_value(event).ok())
-            .collect();
+        let about = ListParams::default().fields(&format!("involvedObject.name={pod},type=Warning"));
+        let list = events.list(&about).await.map(|list| list.items).unwrap_or_default();
+        let mut warnings: Vec<Value> = list.iter().filter_map(|event| serde_json::to_value(event).ok()).collect();
         warnings.sort_by_key(|event| {
             let time = ["/lastTimestamp", "/eventTime", "/metadata/creationTimestamp"];
             time.iter().map(|pointer| text(event, pointer)).find(|time| !time.is_empty()).unwrap_or_default().to_owned()
         });
-        let last = warnings.last()?;
-        Some(format!("{} {}", text(last, "/reason"), text(last, "/message")))
+        warnings
     }
 
     /// The end of the container's log: of the run that ended, as the present one may not have got anywhere.

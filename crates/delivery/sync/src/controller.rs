@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use coracle_clock::Clock;
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use kube::Api;
 use kube::api::DynamicObject;
 use kube::runtime::{WatchStreamExt, watcher};
@@ -76,8 +77,12 @@ impl Controller {
         crd::install(&self.shared.cluster.client).await
     }
 
-    /// Runs until it is dropped.
-    pub async fn run(self) {
+    /// Runs until it is dropped. Boxed, so that it is compiled with this crate and not with whoever runs it.
+    pub fn run(self) -> BoxFuture<'static, ()> {
+        Box::pin(self.follow_all())
+    }
+
+    async fn follow_all(self) {
         for (group, version, kind) in [("", "v1", "Pod"), ("apps", "v1", "ReplicaSet")] {
             let kind = Kind { group: group.to_owned(), version: version.to_owned(), kind: kind.to_owned() };
             self.shared.watch(&kind).await;

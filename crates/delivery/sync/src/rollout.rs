@@ -46,6 +46,8 @@ pub struct Failure {
     pub container: Option<String>,
     /// Whether the container has run at all, so that there is a log.
     pub has_log: bool,
+    /// The reason of the event that tells of it; without one, the last warning does.
+    pub event: Option<&'static str>,
 }
 
 /// Looks at everything once.
@@ -137,9 +139,15 @@ fn failing_pod(pod: &Value, elapsed_seconds: i64) -> Option<Failure> {
     let place = Some((text(pod, "/metadata/namespace").to_owned(), name.to_owned()));
     for field in ["initContainerStatuses", "containerStatuses"] {
         for status in pod.pointer(&format!("/status/{field}")).and_then(Value::as_array).into_iter().flatten() {
-            if let Some((message, has_log)) = failing_container(status, elapsed_seconds) {
-                let container = Some(text(status, "/name").to_owned());
-                return Some(Failure { message: format!("{message} (pod {name})"), pod: place, container, has_log });
+            if let Some((message, crashes)) = failing_container(status, elapsed_seconds) {
+                return Some(Failure {
+                    message: format!("{message} (pod {name})"),
+                    pod: place,
+                    container: Some(text(status, "/name").to_owned()),
+                    has_log: crashes,
+                    // Not the complaints of its probes: they cannot reach what does not run.
+                    event: crashes.then_some("BackOff"),
+                });
             }
         }
     }
@@ -151,7 +159,7 @@ fn failing_pod(pod: &Value, elapsed_seconds: i64) -> Option<Failure> {
     None
 }
 
-/// What is wrong with a container, and whether it has written a log.
+/// What is wrong with a container, and whether it runs and crashes.
 fn failing_container(status: &Value, elapsed_seconds: i64) -> Option<(String, bool)> {
     let name = text(status, "/name");
     let restarts = status["restartCount"].as_i64().unwrap_or(0);

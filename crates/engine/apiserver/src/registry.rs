@@ -117,6 +117,11 @@ impl Resource {
         }
     }
 
+    /// Whether a definition brought it.
+    pub fn is_custom(&self) -> bool {
+        matches!(self.kind, KindRef::Custom(_))
+    }
+
     /// For messages.
     pub fn group_resource(&self) -> GroupResource<'_> {
         GroupResource { group: &self.kind.group, resource: &self.kind.plural }

@@ -9,7 +9,9 @@ pub use route::not_found;
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::{HeaderValue, Method};
+use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::upgrade::OnUpgrade;
 
 use crate::{
@@ -29,11 +31,18 @@ pub struct Peer {
     pub user: Option<Arc<User>>,
 }
 
-/// Answers one request.
-pub async fn handle<B>(server: &Server, peer: &Peer, request: http::Request<B>) -> Answer
+/// A body, wherever it comes from. What went wrong on its way is told by its end.
+type Body = UnsyncBoxBody<Bytes, ()>;
+
+/// Answers one request. Boxed, so that it is compiled with this crate and not with whoever runs it.
+pub fn handle<'a, B>(server: &'a Server, peer: &'a Peer, request: http::Request<B>) -> BoxFuture<'a, Answer>
 where
-    B: http_body::Body<Data = Bytes> + Send,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
 {
+    Box::pin(respond(server, peer, request.map(|body| body.map_err(|_| ()).boxed_unsync())))
+}
+
+async fn respond(server: &Server, peer: &Peer, request: http::Request<Body>) -> Answer {
     let begun = Instant::now();
     let (mut parts, body) = request.into_parts();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
@@ -77,19 +86,16 @@ fn is_connection(info: &RequestInfo) -> bool {
 }
 
 #[expect(clippy::too_many_arguments, reason = "the parts of one request, taken apart just once")]
-async fn answer<B>(
+async fn answer(
     server: &Server,
     peer: &Peer,
     parts: &http::request::Parts,
     info: RequestInfo,
     query: Query,
     accept: Accept,
-    body: B,
+    body: Body,
     upgrade: Option<OnUpgrade>,
-) -> Result<Answer, Failure>
-where
-    B: http_body::Body<Data = Bytes> + Send,
-{
+) -> Result<Answer, Failure> {
     let user = identify(server, peer, parts, &info)?;
     authorize(server, &user, &info)?;
     if let Some(foreign) = foreign(server, &info) {

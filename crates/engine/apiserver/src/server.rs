@@ -137,8 +137,12 @@ pub enum StartError {
 
 impl Server {
     /// A server over `store`: makes sure of the objects every cluster has, and serves the custom resources defined so
-    /// far. Runs background tasks on the current runtime until [`Server::stop`].
-    pub async fn start(store: Store, options: Options) -> Result<Self, StartError> {
+    /// far. Runs background tasks on the current runtime until [`Server::stop`]. Boxed, so that it is compiled with this crate and not with whoever runs it.
+    pub fn start(store: Store, options: Options) -> BoxFuture<'static, Result<Self, StartError>> {
+        Box::pin(Self::begin(store, options))
+    }
+
+    async fn begin(store: Store, options: Options) -> Result<Self, StartError> {
         let signer = Arc::new(Signer::new(&options.service_account_key, options.issuer)?);
         let objects = Arc::new(StoredObjects(store.clone()));
         let service_accounts = Arc::new(ServiceAccountTokens::new(signer.clone(), objects, options.clock.clone()));

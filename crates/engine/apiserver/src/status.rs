@@ -73,6 +73,25 @@ impl Cause {
         Self { reason: "FieldValueForbidden".into(), message: format!("Forbidden: {detail}"), field: field.into() }
     }
 
+    /// A field whose value is none of those there are.
+    pub fn unsupported(field: &str, value: &str, supported: &[&str]) -> Self {
+        let list: Vec<String> = supported.iter().map(|value| format!("{value:?}")).collect();
+        let message = format!("Unsupported value: {value:?}: supported values: {}", list.join(", "));
+        Self { reason: "FieldValueNotSupported".into(), message, field: field.into() }
+    }
+
+    /// A value that is there already.
+    pub fn duplicate(field: &str, value: &str) -> Self {
+        let message = format!("Duplicate value: {value:?}");
+        Self { reason: "FieldValueDuplicate".into(), message, field: field.into() }
+    }
+
+    /// More than there may be.
+    pub fn too_many(field: &str, count: usize, most: usize) -> Self {
+        let message = format!("Too many: {count}: must have at most {most} items");
+        Self { reason: "FieldValueTooMany".into(), message, field: field.into() }
+    }
+
     fn sentence(&self) -> String {
         if self.field.is_empty() { self.message.clone() } else { format!("{}: {}", self.field, self.message) }
     }

@@ -6,6 +6,7 @@ mod namespace;
 mod node;
 mod pod;
 mod policy;
+mod webhook;
 
 pub use pod::quality_of_service;
 mod secret;
@@ -126,6 +127,9 @@ pub fn of(group: &str, plural: &str) -> &'static dyn Strategy {
         ("", "secrets") => &secret::SecretStrategy,
         ("batch", "jobs") => &job::JobStrategy,
         ("apiextensions.k8s.io", "customresourcedefinitions") => &definition::DefinitionStrategy,
+        ("admissionregistration.k8s.io", "validatingwebhookconfigurations" | "mutatingwebhookconfigurations") => {
+            &webhook::WebhookStrategy
+        }
         ("admissionregistration.k8s.io", "validatingadmissionpolicies") => &policy::PolicyStrategy { mutates: false },
         ("admissionregistration.k8s.io", "mutatingadmissionpolicies") => &policy::PolicyStrategy { mutates: true },
         (

@@ -1,6 +1,7 @@
 //! Endpoints and EndpointSlices: where a service's pods are, and which of them take traffic.
 
 mod legacy;
+pub mod mirror;
 mod slices;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,8 @@ use crate::{
     pods,
     replicaset::is_namespace_terminating,
 };
+
+const HEADLESS: &str = "service.kubernetes.io/headless";
 
 /// A port as a pod offers it to a service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,7 +79,7 @@ pub async fn run(context: Context) {
     let controller = Controller::new("endpoint-slice-controller")
         .watch_own(&services)
         .watch(&pods, by_pod)
-        .watch(&slices, |change| slices::service_of(change.object()).into_iter().collect())
+        .watch(&slices, |change| slices::service_of(change.object(), slices::CONTROLLER).into_iter().collect())
         // Endpoints are named as their service.
         .watch_own(&endpoints);
     let recorder = context.events.component("endpoint-slice-controller");
@@ -116,11 +119,18 @@ fn visible(pod: &Pod) -> impl PartialEq + use<'_> {
     )
 }
 
+/// The labels a service selects its pods by, where it does.
+fn selector(service: &Service) -> Option<&BTreeMap<String, String>> {
+    service.spec.as_ref().and_then(|spec| spec.selector.as_ref()).filter(|selector| !selector.is_empty())
+}
+
+fn is_selecting(service: &Service) -> bool {
+    selector(service).is_some()
+}
+
 fn selects(service: &Service, pod: &Pod) -> bool {
-    let selector =
-        service.spec.as_ref().and_then(|spec| spec.selector.as_ref()).filter(|selector| !selector.is_empty());
     let labels = pod.metadata.labels.as_ref();
-    selector.is_some_and(|selector| {
+    selector(service).is_some_and(|selector| {
         selector.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
     })
 }
@@ -189,10 +199,8 @@ impl Reconciler {
             return Ok(Action::Done);
         };
         let spec = service.spec.as_ref();
-        let selects_something =
-            spec.and_then(|spec| spec.selector.as_ref()).is_some_and(|selector| !selector.is_empty());
         if is_deleting(&*service)
-            || !selects_something
+            || !is_selecting(&service)
             || spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName")
         {
             return Ok(Action::Done);
@@ -225,22 +233,7 @@ impl Reconciler {
             node.metadata.labels.as_ref()?.get("topology.kubernetes.io/zone").cloned()
         };
         let wanted = slices::wanted(service, backends, zone);
-        let plan = slices::plan(&existing, wanted);
-        for slice in plan.create {
-            self.slices.observe(api.create(&post_params(), &slice).await?);
-        }
-        for (before, slice) in plan.update {
-            self.slices.observe(api.replace(name(&*before), &post_params(), &slice).await?);
-        }
-        for slice in plan.delete {
-            match api.delete(name(&*slice), &DeleteParams::default()).await {
-                Ok(_) => {}
-                Err(kube::Error::Api(status)) if status.code == 404 => {}
-                Err(error) => return Err(error.into()),
-            }
-            self.slices.forget(&Key::of(&*slice), uid(&*slice));
-        }
-        Ok(())
+        slices::carry_out(slices::plan(&existing, wanted), &api, &self.slices).await
     }
 
     async fn write_endpoints(&self, service: &Service, backends: &Backends) -> Result<(), Error> {

@@ -23,13 +23,18 @@ pub mod statefulset;
 mod template;
 
 use coracle_client::AbortOnDrop;
+use futures::future::BoxFuture;
 
 pub use control::Context;
 pub use queue::Queue;
 
 /// Runs all controllers until the future is dropped. `authority_pem` is the certificate that pods are to trust the API
-/// server by.
-pub async fn run(context: Context, authority_pem: String) {
+/// server by. Boxed, so that it is compiled with this crate and not with whoever runs it.
+pub fn run(context: Context, authority_pem: String) -> BoxFuture<'static, ()> {
+    Box::pin(run_all(context, authority_pem))
+}
+
+async fn run_all(context: Context, authority_pem: String) {
     let own = || context.clone();
     let running = [
         coracle_tasks::spawn("namespace-controller", namespaces::run(own())),
@@ -41,6 +46,7 @@ pub async fn run(context: Context, authority_pem: String) {
         coracle_tasks::spawn("job-controller", job::run(own())),
         coracle_tasks::spawn("cronjob-controller", cronjob::run(own())),
         coracle_tasks::spawn("endpoint-slice-controller", endpoints::run(own())),
+        coracle_tasks::spawn("endpoint-slice-mirroring-controller", endpoints::mirror::run(own())),
         coracle_tasks::spawn("disruption-controller", disruption::run(own())),
         coracle_tasks::spawn("garbage-collector", garbage::run(own())),
     ];

@@ -42,7 +42,7 @@ impl Error {
     }
 }
 
-/// An open network namespace that is also mounted at a path.
+/// An open network namespace, and the path it was found at.
 #[derive(Debug)]
 pub struct NetworkNamespace {
     file: File,
@@ -69,6 +69,13 @@ impl NetworkNamespace {
             Ok(file) if is_namespace(path) => Ok(Some(Self { file, path: path.to_owned() })),
             Ok(_) => Ok(None),
         }
+    }
+
+    /// The one the calling thread is in.
+    pub fn current() -> Result<Self, Error> {
+        let path = PathBuf::from("/proc/thread-self/ns/net");
+        let file = File::open(&path).map_err(Error::file(&path))?;
+        Ok(Self { file, path })
     }
 
     /// Where it is mounted.

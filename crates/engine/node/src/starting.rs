@@ -8,7 +8,7 @@ use std::{
 };
 
 use coracle_clock::Clock;
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, future::BoxFuture};
 use k8s_openapi::api::core::v1 as core;
 use kube::{
     Api, ResourceExt,
@@ -78,7 +78,12 @@ impl Drop for NodeAgent {
 }
 
 /// Starts the node on the current runtime; returns when it is registered and its socket answers.
-pub async fn start(options: Options) -> Result<NodeAgent, Error> {
+/// Boxed, so that it is compiled with this crate and not with whoever starts it.
+pub fn start(options: Options) -> BoxFuture<'static, Result<NodeAgent, Error>> {
+    Box::pin(start_all(options))
+}
+
+async fn start_all(options: Options) -> Result<NodeAgent, Error> {
     let machine = Machine::read(&options.data_dir);
     let pods_dir = options.data_dir.join("pods");
     std::fs::create_dir_all(&pods_dir).map_err(|source| Error::Io { path: pods_dir.clone(), source })?;

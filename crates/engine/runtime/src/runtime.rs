@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, watch};
 
@@ -101,7 +102,11 @@ pub struct Runtime {
 
 impl Runtime {
     /// Takes over what an earlier engine left running.
-    pub async fn open(options: Options) -> Result<Self, Error> {
+    pub fn open(options: Options) -> BoxFuture<'static, Result<Self, Error>> {
+        Box::pin(Self::take_over(options))
+    }
+
+    async fn take_over(options: Options) -> Result<Self, Error> {
         let hierarchies = Hierarchies::detect().map_err(Error::io("looking for control groups"))?;
         for directory in ["containers", "sandboxes", "builds"] {
             let path = options.root.join(directory);

@@ -16,6 +16,7 @@ use std::{
 
 use coracle_client::{Cache, Caches, Change, Events, Key, Missed, Recorder, reference};
 use coracle_clock::Clock;
+use futures::future::BoxFuture;
 use k8s_openapi::{
     api::core::v1::{Binding, Namespace, Node, ObjectReference, Pod, PodCondition, PodStatus},
     apimachinery::pkg::apis::meta::v1::Time,
@@ -61,8 +62,12 @@ struct Scheduler {
     serial: u64,
 }
 
-/// Runs the scheduler until the future is dropped.
-pub async fn run(context: Context) {
+/// Runs the scheduler until the future is dropped. Boxed, so that it is compiled with this crate and not with whoever runs it.
+pub fn run(context: Context) -> BoxFuture<'static, ()> {
+    Box::pin(run_all(context))
+}
+
+async fn run_all(context: Context) {
     let (pods, nodes) = (context.caches.of::<Pod>(), context.caches.of::<Node>());
     let namespaces = context.caches.of::<Namespace>();
     let (mut pod_changes, mut node_changes) = (pods.changes(), nodes.changes());

@@ -28,6 +28,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 pub struct Engine {
     binary: PathBuf,
     dir: PathBuf,
+    /// What `up` is told beside where to listen.
+    flags: Vec<String>,
     status: Value,
     /// Removed with the engine, where it made it itself.
     _own_dir: Option<tempfile::TempDir>,
@@ -36,17 +38,23 @@ pub struct Engine {
 impl Engine {
     /// Starts `binary up --detach` in a fresh directory, on free ports, and returns when it is ready.
     pub fn start(binary: &Path) -> anyhow::Result<Self> {
+        Self::start_with(binary, &[])
+    }
+
+    /// The same with more flags for `up`.
+    pub fn start_with(binary: &Path, flags: &[&str]) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("coracle-").tempdir()?;
-        Self::begin(binary, dir.path().to_owned(), Some(dir))
+        Self::begin(binary, dir.path().to_owned(), Some(dir), flags)
     }
 
     /// The same in a directory of the caller's.
     pub fn start_in(binary: &Path, dir: &Path) -> anyhow::Result<Self> {
-        Self::begin(binary, dir.to_owned(), None)
+        Self::begin(binary, dir.to_owned(), None, &[])
     }
 
-    fn begin(binary: &Path, dir: PathBuf, own_dir: Option<tempfile::TempDir>) -> anyhow::Result<Self> {
-        let mut engine = Self { binary: binary.to_owned(), dir, status: Value::Null, _own_dir: own_dir };
+    fn begin(binary: &Path, dir: PathBuf, own_dir: Option<tempfile::TempDir>, flags: &[&str]) -> anyhow::Result<Self> {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let mut engine = Self { binary: binary.to_owned(), dir, flags, status: Value::Null, _own_dir: own_dir };
         engine.up()?;
         Ok(engine)
     }
@@ -72,7 +80,8 @@ impl Engine {
         } else {
             &[]
         };
-        self.run(&[&["up", "--detach"], listen].concat())?;
+        let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
+        self.run(&[&["up", "--detach"], listen, &flags].concat())?;
         self.status = serde_json::from_slice(&self.run(&["status", "--json"])?.stdout)?;
         ensure!(self.status["ready"] == true, "the engine says it is not ready: {}", self.status);
         Ok(())

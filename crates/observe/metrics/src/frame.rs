@@ -17,6 +17,8 @@ pub(crate) const HEADER_BYTES: usize = 16;
 pub(crate) const FRAME_HEADER_BYTES: usize = 12;
 const NAME: &[u8; 7] = b"CORMETR";
 const FRAME_START: [u8; 4] = [0xc0, 0xde, 0xf5, 0xfd];
+/// The end of the names of files that do not count yet.
+pub(crate) const TEMPORARY: &str = ".tmp";
 const WINDOW_BYTES: usize = 1 << 20;
 /// Frames are far smaller; a length above this is damage.
 const FRAME_BYTES_MAX: usize = 256 << 20;
@@ -132,6 +134,8 @@ pub(crate) struct Walk {
     pub(crate) torn_bytes: u64,
     /// Why the whole file was left out.
     pub(crate) refused: Option<String>,
+    /// There is no more than a part of a header: whoever made the file may have ended there.
+    pub(crate) unborn: bool,
 }
 
 impl Walk {
@@ -148,10 +152,12 @@ impl Walk {
 /// Shows each whole frame's payload and its place.
 pub(crate) fn walk(file: &dyn DiskFile, kind: FileKind, mut each: impl FnMut(u64, &[u8])) -> io::Result<Walk> {
     let size = file.size()?;
-    let mut header = [0; HEADER_BYTES];
-    let read = file.read_at(0, &mut header)?;
-    if let Err(refused) = check_header(&header[..read], kind) {
-        return Ok(Walk { refused: Some(refused), ..Walk::default() });
+    let mut start = [0; HEADER_BYTES];
+    let read = file.read_at(0, &mut start)?;
+    let read = &start[..read];
+    if let Err(refused) = check_header(read, kind) {
+        let unborn = read.len() < HEADER_BYTES && header(kind).starts_with(read);
+        return Ok(Walk { refused: Some(refused), unborn, ..Walk::default() });
     }
     let mut window = Window { file, size, start: 0, bytes: Vec::new() };
     let mut walk = Walk { whole_len: HEADER_BYTES as u64, ..Walk::default() };

@@ -91,14 +91,7 @@ impl Journal {
     /// Writes a new log of all series a head has now, in place of the old one.
     fn rewrite_series(&mut self, head: &mut Head) -> io::Result<()> {
         let generation = self.generation + 1;
-        let (temporary, name) = (format!("{}.tmp", series_log::name(generation)), series_log::name(generation));
-        let mut writer = FrameWriter::create(&*self.disk, &temporary, FileKind::Series)?;
-        head.logged = (0, 0);
-        series_log::append(head, &mut writer)?;
-        writer.sync()?;
-        self.disk.rename(&temporary, &name)?;
-        self.disk.sync()?;
-        writer.name = name;
+        let writer = series_log::write_anew(&*self.disk, head, generation)?;
         let old = std::mem::replace(&mut self.series, writer);
         self.generation = generation;
         self.renumbered = false;

@@ -11,7 +11,7 @@ use coracle_disk::Disk;
 
 use crate::{
     codec::varint::{self, Cursor},
-    frame::{self, FileKind, FrameWriter, Walk},
+    frame::{self, FileKind, FrameWriter, TEMPORARY, Walk},
     hash,
     head::Head,
 };
@@ -50,6 +50,20 @@ pub(crate) fn append(head: &mut Head, writer: &mut FrameWriter) -> io::Result<()
         head.logged = (series_to, symbols_to);
     }
     Ok(())
+}
+
+/// Writes a log of all series a head has: it is there whole, or not at all.
+pub(crate) fn write_anew(disk: &dyn Disk, head: &mut Head, generation: u64) -> io::Result<FrameWriter> {
+    let name = name(generation);
+    let temporary = format!("{name}{TEMPORARY}");
+    let mut writer = FrameWriter::create(disk, &temporary, FileKind::Series)?;
+    head.logged = (0, 0);
+    append(head, &mut writer)?;
+    writer.sync()?;
+    disk.rename(&temporary, &name)?;
+    disk.sync()?;
+    writer.name = name;
+    Ok(writer)
 }
 
 /// Fills an empty head. Returns where each series is by its number, and what reading came across.

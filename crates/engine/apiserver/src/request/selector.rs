@@ -228,6 +228,11 @@ impl FieldSelector {
         }
     }
 
+    /// Whether it names a field like this.
+    pub fn names(&self, field: impl Fn(&str) -> bool) -> bool {
+        self.0.iter().any(|term| field(&term.field))
+    }
+
     /// The value that `field` must have, where the selector says so.
     pub fn required(&self, field: &str) -> Option<&str> {
         self.0.iter().find(|term| term.equal && term.field == field).map(|term| term.value.as_str())

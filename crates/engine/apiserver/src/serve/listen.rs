@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use futures::future::BoxFuture;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -23,7 +24,11 @@ const PAUSE_WHEN_OUT_OF_FILES: Duration = Duration::from_millis(50);
 impl Server {
     /// Accepts TLS connections until the server stops. `tls` verifies client certificates where they are offered, and
     /// names `h2` and `http/1.1` as its protocols.
-    pub async fn serve_tls(&self, listener: TcpListener, tls: Arc<rustls::ServerConfig>) {
+    pub fn serve_tls(&self, listener: TcpListener, tls: Arc<rustls::ServerConfig>) -> BoxFuture<'_, ()> {
+        Box::pin(self.accept_all(listener, tls))
+    }
+
+    async fn accept_all(&self, listener: TcpListener, tls: Arc<rustls::ServerConfig>) {
         let acceptor = TlsAcceptor::from(tls);
         loop {
             let accepted = tokio::select! {

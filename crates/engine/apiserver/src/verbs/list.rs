@@ -19,7 +19,8 @@ use serde_json::{Value, json};
 
 use super::{Call, all_served_bytes, all_served_values};
 use crate::{
-    object::{key_name, key_namespace},
+    object::{self, key_name, key_namespace},
+    registry::Resource,
     request::{
         accept::{Format, PROTOBUF, Shape},
         query::{ListOptions, VersionMatch},
@@ -37,6 +38,8 @@ pub struct Selection {
     fields: FieldSelector,
     /// The only name there can be, where the path or the field selector says so.
     name: Option<String>,
+    /// The version whose objects have to be looked into: fields of custom resources may be others in each version.
+    by_content: Option<Arc<Resource>>,
 }
 
 impl Selection {
@@ -47,7 +50,9 @@ impl Selection {
         fields.check(|path| call.resource.is_selectable(path))?;
         let in_path = Some(call.request.info.name.clone()).filter(|name| !name.is_empty());
         let name = in_path.or_else(|| fields.required("metadata.name").map(str::to_owned));
-        Ok(Self { labels, fields, name })
+        let looks_inside = call.resource.is_custom() && fields.names(|path| !path.starts_with("metadata."));
+        let by_content = looks_inside.then(|| Arc::clone(call.resource));
+        Ok(Self { labels, fields, name, by_content })
     }
 
     /// Whether it matches everything.
@@ -55,15 +60,40 @@ impl Selection {
         self.labels.is_empty() && self.fields.is_empty() && self.name.is_none()
     }
 
-    /// Whether it matches an object.
-    pub fn matches(&self, record: &Record) -> bool {
+    /// Whether it selects an object.
+    pub async fn selects(&self, record: &Arc<Record>) -> Result<bool, Failure> {
+        if self.by_content.is_none() {
+            return Ok(self.may_match(record));
+        }
+        Ok(self.may_match(record) && !self.confirmed(vec![Arc::clone(record)]).await?.is_empty())
+    }
+
+    /// Those that it selects among objects that may match.
+    pub async fn confirmed(&self, records: Vec<Arc<Record>>) -> Result<Vec<Arc<Record>>, Failure> {
+        let Some(resource) = &self.by_content else { return Ok(records) };
+        let objects = all_served_values(resource, &records).await?;
+        let selected = |(record, object): (Arc<Record>, &Value)| {
+            let fields = object::meta(object, &resource.selectable).fields;
+            let matches = self.fields.matches(|path| match path {
+                "metadata.name" => Some(key_name(record.key())),
+                "metadata.namespace" => Some(key_namespace(record.key())),
+                path => fields.iter().find(|(known, _)| known.as_str() == path).map(|(_, value)| value.as_str()),
+            });
+            matches.then_some(record)
+        };
+        Ok(records.into_iter().zip(&objects).filter_map(selected).collect())
+    }
+
+    /// Whether an object is selected, as far as can be told without looking into it.
+    pub fn may_match(&self, record: &Record) -> bool {
         if self.name.as_deref().is_some_and(|name| key_name(record.key()) != name) {
             return false;
         }
         if !self.labels.is_empty() && !self.labels.matches(|key| record.label(key)) {
             return false;
         }
-        self.fields.is_empty()
+        self.by_content.is_some()
+            || self.fields.is_empty()
             || self.fields.matches(|path| match path {
                 "metadata.name" => Some(key_name(record.key())),
                 "metadata.namespace" => Some(key_namespace(record.key())),
@@ -167,9 +197,17 @@ pub async fn select(call: &Call<'_>, options: &ListOptions, selection: &Selectio
     };
     let start = token.map(|token| format!("{scope}{}", token.start)).unwrap_or_default();
     let limit = if options.limit == 0 { usize::MAX } else { options.limit };
-    let mut matching = snapshot.list_after(&scope, &start).filter(|record| selection.matches(record));
-    let records: Vec<_> = matching.by_ref().take(limit).cloned().collect();
-    let more = records.len() == limit && matching.next().is_some();
+    let mut matching = snapshot.list_after(&scope, &start).filter(|record| selection.may_match(record)).cloned();
+    let (records, more) = if selection.by_content.is_some() {
+        let mut records = selection.confirmed(matching.collect()).await?;
+        let more = records.len() > limit;
+        records.truncate(limit);
+        (records, more)
+    } else {
+        let records: Vec<_> = matching.by_ref().take(limit).collect();
+        let more = records.len() == limit && matching.next().is_some();
+        (records, more)
+    };
     let mut page = Page { revision: snapshot.revision(), continue_token: None, remaining: None, records };
     if let (true, Some(last)) = (more, page.records.last()) {
         let start = last.key()[scope.len()..].to_owned();
@@ -178,7 +216,6 @@ pub async fn select(call: &Call<'_>, options: &ListOptions, selection: &Selectio
         if selection.is_everything() {
             page.remaining = Some(snapshot.list_after(&scope, last.key()).count());
         }
-        drop(matching);
         call.server.store.pin(&snapshot);
     }
     Ok(page)

@@ -52,7 +52,10 @@ pub async fn watch(call: &Call<'_>, request: Arc<Request>) -> Result<Answer, Fai
     let snapshot = call.server.store.snapshot();
     let after = if with_initial || asked == 0 { snapshot.revision() } else { asked };
     let initial: VecDeque<Arc<Record>> = match with_initial {
-        true => snapshot.list(&scope).filter(|record| selection.matches(record)).cloned().collect(),
+        true => {
+            let candidates = snapshot.list(&scope).filter(|record| selection.may_match(record));
+            selection.confirmed(candidates.cloned().collect()).await?.into()
+        }
         false => VecDeque::new(),
     };
     let (watcher, problem) = match call.server.store.watch(&scope, after) {
@@ -203,13 +206,13 @@ impl Watching {
     async fn encode(&mut self, events: &[Arc<Event>]) -> Bytes {
         let mut piece = Vec::new();
         for event in events {
-            let now = event.kind != EventKind::Deleted && self.selection.matches(&event.record);
-            let before = event.previous.as_ref().is_some_and(|previous| self.selection.matches(previous));
-            let kind = match (before, now) {
-                (false, true) => "ADDED",
-                (true, true) => "MODIFIED",
-                (true, false) => "DELETED",
-                (false, false) => continue,
+            let kind = match self.kind_of(event).await {
+                Ok(Some(kind)) => kind,
+                Ok(None) => continue,
+                Err(failure) => {
+                    self.break_off(failure);
+                    break;
+                }
             };
             let object = if kind == "DELETED" && event.kind != EventKind::Deleted {
                 self.left(event).await
@@ -225,6 +228,21 @@ impl Watching {
             }
         }
         piece.into()
+    }
+
+    /// What a change is to those who watch the selection.
+    async fn kind_of(&self, event: &Event) -> Result<Option<&'static str>, Failure> {
+        let now = event.kind != EventKind::Deleted && self.selection.selects(&event.record).await?;
+        let before = match &event.previous {
+            Some(previous) => self.selection.selects(previous).await?,
+            None => false,
+        };
+        Ok(match (before, now) {
+            (false, true) => Some("ADDED"),
+            (true, true) => Some("MODIFIED"),
+            (true, false) => Some("DELETED"),
+            (false, false) => None,
+        })
     }
 
     /// An object that a change took out of the selection: shown as it last was in it, at the revision of the change.

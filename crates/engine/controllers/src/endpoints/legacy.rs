@@ -8,12 +8,11 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::{Backend, Backends, Port, is_headless};
+use super::{Backend, Backends, HEADLESS, Port, is_headless};
 use crate::owner::{name, namespace};
 
 const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
 const CONTROLLER: &str = "endpoint-controller";
-const HEADLESS: &str = "service.kubernetes.io/headless";
 
 pub(super) fn is_managed(endpoints: &Endpoints) -> bool {
     let labels = endpoints.metadata.labels.as_ref();

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use coracle_client::{Key, reference};
+use coracle_client::{Cache, Key, reference};
 use k8s_openapi::{
     api::{
         core::v1::{ObjectReference, Service},
@@ -10,21 +10,24 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
+use kube::{Api, api::DeleteParams};
 
-use super::{Backend, Backends, Port, is_headless};
-use crate::owner::{controller_reference, name, namespace, uid};
+use super::{Backend, Backends, HEADLESS, Port, is_headless};
+use crate::{
+    control::Error,
+    owner::{controller_reference, name, namespace, post_params, uid},
+};
 
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
-const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
-const CONTROLLER: &str = "endpointslice-controller.k8s.io";
-const HEADLESS: &str = "service.kubernetes.io/headless";
+pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+pub(super) const CONTROLLER: &str = "endpointslice-controller.k8s.io";
 /// As many endpoints fit into one slice.
 const SLICE_ENDPOINTS: usize = 100;
 
-/// The service a slice of ours is about.
-pub(super) fn service_of(slice: &EndpointSlice) -> Option<Key> {
+/// The service a slice is about that a controller manages.
+pub(super) fn service_of(slice: &EndpointSlice, controller: &str) -> Option<Key> {
     let labels = slice.metadata.labels.as_ref()?;
-    (labels.get(MANAGED_BY)? == CONTROLLER).then_some(())?;
+    (labels.get(MANAGED_BY)? == controller).then_some(())?;
     Some(Key::new(namespace(slice), labels.get(SERVICE_NAME)?))
 }
 
@@ -33,13 +36,13 @@ pub(super) fn is_ours(slice: &EndpointSlice, service: &Service) -> bool {
         let owners = slice.metadata.owner_references.iter().flatten();
         owners.into_iter().any(|owner| owner.uid == uid(service))
     };
-    service_of(slice).is_some_and(|key| key.name == name(service)) && owned(slice)
+    service_of(slice, CONTROLLER).is_some_and(|key| key.name == name(service)) && owned(slice)
 }
 
 /// A slice's worth of endpoints that offer the same ports.
 pub(super) struct Group {
-    template: EndpointSlice,
-    endpoints: Vec<Endpoint>,
+    pub(super) template: EndpointSlice,
+    pub(super) endpoints: Vec<Endpoint>,
 }
 
 /// What slices there should be, but for how endpoints are dealt out to them.
@@ -145,6 +148,29 @@ pub(super) fn plan(existing: &[Arc<EndpointSlice>], wanted: Vec<Group>) -> Chang
     changes
 }
 
+/// Makes the changes.
+pub(super) async fn carry_out(
+    changes: Changes,
+    api: &Api<EndpointSlice>,
+    cache: &Cache<EndpointSlice>,
+) -> Result<(), Error> {
+    for slice in changes.create {
+        cache.observe(api.create(&post_params(), &slice).await?);
+    }
+    for (before, slice) in changes.update {
+        cache.observe(api.replace(name(&*before), &post_params(), &slice).await?);
+    }
+    for slice in changes.delete {
+        match api.delete(name(&*slice), &DeleteParams::default()).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(error.into()),
+        }
+        cache.forget(&Key::of(&*slice), uid(&*slice));
+    }
+    Ok(())
+}
+
 fn deal(template: &EndpointSlice, endpoints: Vec<Endpoint>, slices: Vec<&Arc<EndpointSlice>>, changes: &mut Changes) {
     let is_empty_group = endpoints.is_empty();
     let mut waiting: BTreeMap<String, Endpoint> =
@@ -188,10 +214,12 @@ fn is_same(slice: &EndpointSlice, wanted: &EndpointSlice) -> bool {
     slice.endpoints == wanted.endpoints
         && slice.ports.clone().unwrap_or_default() == wanted.ports.clone().unwrap_or_default()
         && slice.metadata.labels == wanted.metadata.labels
+        && slice.metadata.annotations == wanted.metadata.annotations
 }
 
 /// An existing slice with new content.
 fn onto(slice: &EndpointSlice, wanted: EndpointSlice) -> EndpointSlice {
-    let metadata = ObjectMeta { labels: wanted.metadata.labels, ..slice.metadata.clone() };
+    let ObjectMeta { labels, annotations, .. } = wanted.metadata;
+    let metadata = ObjectMeta { labels, annotations, ..slice.metadata.clone() };
     EndpointSlice { metadata, ..wanted }
 }

@@ -112,7 +112,14 @@ impl Collector {
             return self.drop_unsound(&api, &fresh, &owners, &standings).await;
         }
         let waited_for = standings.contains(&Standing::Waiting);
-        let has_dependents = self.shared.graph.lock().dependents(uid).next().is_some();
+        let (has_dependents, in_circle) = {
+            let graph = self.shared.graph.lock();
+            let mut dependents = graph.dependents(uid).map(|(_, dependent)| dependent.foreground).peekable();
+            (dependents.peek().is_some(), dependents.any(|waits| waits))
+        };
+        if waited_for && in_circle {
+            self.unblock(&api, &fresh, &owners).await?;
+        }
         let finalizers = fresh.metadata.finalizers.clone().unwrap_or_default();
         let has = |name: &str| finalizers.iter().any(|finalizer| finalizer == name);
         let parameters = if (waited_for && has_dependents) || has(FOREGROUND) {
@@ -141,6 +148,17 @@ impl Collector {
         }
         let name = fresh.metadata.name.as_deref().unwrap_or_default();
         let patch = exactly(fresh, json!({"ownerReferences": kept}));
+        settle(api.patch_metadata(name, &patch_params(), &Patch::Merge(patch)).await)
+    }
+
+    /// Owners that own one another would wait for one another: this one no longer blocks those it depends on.
+    async fn unblock(&self, api: &Api<DynamicObject>, fresh: &Object, owners: &[OwnerReference]) -> Result<(), Error> {
+        if owners.iter().all(|owner| owner.block_owner_deletion != Some(true)) {
+            return Ok(());
+        }
+        let free = |owner: &OwnerReference| OwnerReference { block_owner_deletion: Some(false), ..owner.clone() };
+        let patch = exactly(fresh, json!({"ownerReferences": owners.iter().map(free).collect::<Vec<_>>()}));
+        let name = fresh.metadata.name.as_deref().unwrap_or_default();
         settle(api.patch_metadata(name, &patch_params(), &Patch::Merge(patch)).await)
     }
 

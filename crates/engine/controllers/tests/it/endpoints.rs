@@ -61,3 +61,36 @@ async fn endpoints_follow_pods_and_go_with_their_service() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn endpoints_written_by_hand_are_mirrored_for_a_service_without_a_selector() {
+    let cluster = Cluster::start().await;
+    cluster.create::<Service>(json!({"metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}})).await;
+    let subsets = json!([{"addresses": [{"ip": "10.1.2.3"}], "notReadyAddresses": [{"ip": "10.1.2.4"}, {"ip": "fd00::1"}],
+        "ports": [{"port": 9, "protocol": "TCP"}]}]);
+    cluster.create::<Endpoints>(json!({"metadata": {"name": "web", "labels": {"a": "b"}}, "subsets": subsets})).await;
+    let shown = || async {
+        let mut shown = Vec::new();
+        for slice in cluster.list::<EndpointSlice>().await {
+            assert_eq!(
+                slice.labels()["endpointslice.kubernetes.io/managed-by"],
+                "endpointslicemirroring-controller.k8s.io"
+            );
+            assert_eq!((&*slice.labels()["kubernetes.io/service-name"], &*slice.labels()["a"]), ("web", "b"));
+            let ready = |endpoint: &k8s_openapi::api::discovery::v1::Endpoint| endpoint.conditions.as_ref()?.ready;
+            shown.extend(
+                slice.endpoints.iter().map(|endpoint| format!("{} {:?}", endpoint.addresses[0], ready(endpoint))),
+            );
+        }
+        shown.sort();
+        shown
+    };
+    let all = ["10.1.2.3 Some(true)", "10.1.2.4 Some(false)", "fd00::1 Some(false)"];
+    eventually("the mirrored slices", || async { shown().await == all }).await;
+    let fewer = json!({"subsets": [{"addresses": [{"ip": "10.1.2.4"}], "ports": [{"port": 9, "protocol": "TCP"}]}]});
+    let api: Api<Endpoints> = cluster.api();
+    api.patch("web", &Default::default(), &kube::api::Patch::Merge(fewer)).await.unwrap();
+    eventually("the changed slice", || async { shown().await == ["10.1.2.4 Some(true)"] }).await;
+    api.delete("web", &DeleteParams::default()).await.unwrap();
+    eventually("no slices", || async { shown().await.is_empty() }).await;
+}

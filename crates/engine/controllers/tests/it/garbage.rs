@@ -73,3 +73,26 @@ async fn one_good_owner_is_enough_and_an_absent_one_is_none() {
     maps.delete("b", &DeleteParams::default()).await.unwrap();
     eventually("the end of the owned", || async { maps.get_opt("both").await.unwrap().is_none() }).await;
 }
+
+#[tokio::test]
+async fn owners_that_own_one_another_do_not_wait_for_one_another() {
+    let cluster = Cluster::start().await;
+    let names = ["a", "b", "c"];
+    let maps: kube::Api<ConfigMap> = cluster.api();
+    let mut uids = Vec::new();
+    for name in names {
+        cluster.create::<ConfigMap>(json!({"metadata": {"name": name}})).await;
+        uids.push(maps.get(name).await.unwrap().uid().unwrap());
+    }
+    for at in 0..3 {
+        let owner = (at + 2) % 3;
+        let reference = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": names[owner], "uid": uids[owner],
+            "controller": true, "blockOwnerDeletion": true});
+        let patch = kube::api::Patch::Merge(json!({"metadata": {"ownerReferences": [reference]}}));
+        maps.patch(names[at], &Default::default(), &patch).await.unwrap();
+    }
+    maps.delete("a", &DeleteParams::foreground()).await.unwrap();
+    let left =
+        || async { cluster.list::<ConfigMap>().await.iter().filter(|map| names.contains(&&*map.name_any())).count() };
+    eventually("the end of the circle", || async { left().await == 0 }).await;
+}

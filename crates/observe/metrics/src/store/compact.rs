@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use coracle_promql::{Columns, Labels};
 
-use super::{Inner, open::TEMPORARY};
+use super::Inner;
 use crate::{
     StoreError,
     block::{Block, BlockError, BlockSeries, BlockWriter, EncodedChunk, SeriesReader},
     codec::{ChunkKind, floats, histograms::OpenHistograms},
+    frame::TEMPORARY,
     hash,
     parts::{self, Part, Source},
     resolve::Index,

@@ -9,12 +9,12 @@ use std::{io, sync::Arc};
 use coracle_disk::Disk;
 use coracle_promql::Matcher;
 
-use super::{Store, open::TEMPORARY};
+use super::Store;
 use crate::{
     StoreError,
     block::{Block, SeriesReader},
     codec::varint::{self, Cursor},
-    frame::{self, FileKind, FrameWriter},
+    frame::{self, FileKind, FrameWriter, TEMPORARY},
     parts::Deleted,
     resolve::resolve,
     wal,

@@ -14,7 +14,7 @@ use crate::{
     StoreError,
     block::{Block, BlockError, PageCache},
     exemplars::{Exemplars, MetadataMap},
-    frame::{self, FileKind, FrameWriter},
+    frame::{self, FileKind, FrameWriter, TEMPORARY},
     head::Head,
     journal::{self, Journal},
     options::Options,
@@ -23,8 +23,6 @@ use crate::{
     store::delete,
     wal::{self, Event},
 };
-
-pub(super) const TEMPORARY: &str = ".tmp";
 
 pub(super) fn open(disk: Arc<dyn Disk>, options: Options, clock: Arc<dyn Clock>) -> Result<Inner, StoreError> {
     let cache = Arc::new(PageCache::new(options.cache_bytes));
@@ -150,7 +148,6 @@ impl Opening {
                     FrameWriter::resume(&*self.disk, &name, walk.whole_len).map_err(StoreError::disk(&name))?;
                 if !clean {
                     // Numbers of symbols may have shifted: what is known is written anew.
-                    self.head.logged = (0, 0);
                     return self.begin_series(generation + 1);
                 }
                 return Ok((generation, writer));
@@ -160,14 +157,8 @@ impl Opening {
     }
 
     fn begin_series(&mut self, generation: u64) -> Result<(u64, FrameWriter), StoreError> {
-        let name = series_log::name(generation);
-        let mut begin = || {
-            let mut writer = FrameWriter::create(&*self.disk, &name, FileKind::Series)?;
-            series_log::append(&mut self.head, &mut writer)?;
-            writer.sync()?;
-            Ok(writer)
-        };
-        let writer = begin().map_err(StoreError::disk(&name))?;
+        let writer = series_log::write_anew(&*self.disk, &mut self.head, generation)
+            .map_err(StoreError::disk(&series_log::name(generation)))?;
         Ok((generation, writer))
     }
 
@@ -184,7 +175,9 @@ impl Opening {
             let mut chunks = Vec::new();
             let (spill, walk) = Spill::open(Arc::clone(&self.disk), &name, |id, chunk| chunks.push((id, chunk)))
                 .map_err(StoreError::disk(&name))?;
-            self.complaints.extend(walk.complaint(&name));
+            if !walk.unborn {
+                self.complaints.extend(walk.complaint(&name));
+            }
             let Some(spill) = spill.filter(|spill| !replaced.contains(&spill.name_with_length())) else {
                 self.remove(&name)?;
                 continue;
@@ -219,6 +212,11 @@ impl Opening {
                 senseless += u64::from(wal::replay(payload, |event| self.replay(event)).is_none());
             })
             .map_err(StoreError::disk(&name))?;
+            if walk.unborn && numbers.last() == Some(number) {
+                // The process ended as it began a new segment.
+                self.remove(&name)?;
+                continue;
+            }
             self.complaints.extend(walk.complaint(&name));
             if senseless > 0 {
                 self.complaints.push(format!("{name}: {senseless} entries made no sense and were left out"));

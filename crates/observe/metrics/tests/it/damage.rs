@@ -98,3 +98,17 @@ fn a_file_of_another_version_is_named() {
     let complaint = store.complaints().iter().find(|complaint| complaint.contains("block-")).unwrap();
     assert!(complaint.ends_with("it has format 9; this program reads format 1"), "{complaint}");
 }
+
+#[test]
+fn a_segment_that_was_only_begun_is_no_damage() {
+    let header = contents(&filled()).into_iter().find(|(name, _)| name.starts_with("wal-")).unwrap().1;
+    for len in 0..16 {
+        let mut files = contents(&filled());
+        let (before, _) = check(&files, "whole");
+        files.push(("wal-00009999".to_owned(), header[..len].to_vec()));
+        assert_eq!(check(&files, "a begun segment"), (before, 0), "{len} bytes");
+        // Followed by another one, it had been longer once.
+        files.push(("wal-00010000".to_owned(), header[..16].to_vec()));
+        assert_eq!(check(&files, "a cut segment"), (before, 1), "{len} bytes");
+    }
+}

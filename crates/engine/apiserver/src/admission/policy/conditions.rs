@@ -1,9 +1,13 @@
 //! `matchConditions`: expressions that must all hold before a policy, or a webhook, is asked.
 
-use coracle_cel::{Program, Type, limits};
+use coracle_cel::{Environment, Program, Type, limits};
 use serde_json::Value;
 
-use crate::{admission::Attributes, registry::Resource, status::Failure};
+use crate::{
+    admission::Attributes,
+    registry::Resource,
+    status::{Cause, Failure},
+};
 
 use super::{
     check::View,
@@ -12,7 +16,44 @@ use super::{
 };
 
 /// More than so many are refused.
-pub const MOST: usize = 64;
+const MOST: usize = 64;
+
+/// What is wrong with `matchConditions` when they are written at the field `at`.
+pub fn problems(at: &str, conditions: &Value, params: bool) -> Vec<Cause> {
+    let all = conditions.as_array().map(Vec::as_slice).unwrap_or_default();
+    if all.is_empty() {
+        return Vec::new();
+    }
+    let environment = environment(Extras { params, authorizer: true, mutations: false }, &ObjectTypes::default());
+    let mut causes = Vec::new();
+    let mut names: Vec<&str> = Vec::new();
+    for (index, condition) in all.iter().enumerate() {
+        let name = condition["name"].as_str().unwrap_or_default();
+        let field = format!("{at}[{index}].name");
+        if name.is_empty() {
+            causes.push(Cause::required(&field, ""));
+        } else if names.contains(&name) {
+            causes.push(Cause::duplicate(&field, name));
+        }
+        names.push(name);
+        let field = format!("{at}[{index}].expression");
+        causes.extend(expression_problem(&field, &condition["expression"], &environment, &[Type::Bool]));
+    }
+    if all.len() > MOST {
+        causes.push(Cause::too_many(at, all.len(), MOST));
+    }
+    causes
+}
+
+/// What is wrong with an expression that has to be there.
+pub fn expression_problem(field: &str, value: &Value, environment: &Environment, wanted: &[Type]) -> Option<Cause> {
+    let text = value.as_str().unwrap_or_default();
+    if text.trim().is_empty() {
+        return Some(Cause::required(field, "expression is not specified"));
+    }
+    let problem = compile(environment, text, wanted).err()?;
+    Some(Cause::invalid(field, format!("{text:?}"), &problem))
+}
 
 /// Compiled conditions. Nothing is evaluated where there are none.
 #[derive(Default)]

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     conditions,
-    parse::{compile, patch_list},
+    parse::patch_list,
     scope::{Extras, ObjectTypes, environment},
 };
 use crate::status::Cause;
@@ -55,21 +55,13 @@ impl Checker {
 
     fn one_of(&mut self, field: &str, value: &str, supported: &[&str]) {
         if !supported.contains(&value) {
-            let list: Vec<String> = supported.iter().map(|value| format!("{value:?}")).collect();
-            let message = format!("Unsupported value: {value:?}: supported values: {}", list.join(", "));
-            self.causes.push(Cause { reason: "FieldValueNotSupported".into(), message, field: field.into() });
+            self.causes.push(Cause::unsupported(field, value, supported));
         }
     }
 
     /// Compiles an expression that has to be there.
     fn expression(&mut self, field: &str, value: &Value, environment: &Environment, wanted: &[Type]) {
-        let text = text(value);
-        if text.trim().is_empty() {
-            return self.required(field, "expression is not specified");
-        }
-        if let Err(problem) = compile(environment, text, wanted) {
-            self.invalid(field, text, &problem);
-        }
+        self.causes.extend(conditions::expression_problem(field, value, environment, wanted));
     }
 
     fn common(&mut self, spec: &Value) {
@@ -94,27 +86,7 @@ impl Checker {
             self.rules(matching);
         }
         let params = spec["paramKind"].is_object();
-        let extras = Extras { params, authorizer: true, mutations: false };
-        let environment = environment(extras, &ObjectTypes::default());
-        let mut names: Vec<&str> = Vec::new();
-        for (index, condition) in list(&spec["matchConditions"]).enumerate() {
-            let at = format!("spec.matchConditions[{index}]");
-            let name = text(&condition["name"]);
-            if name.is_empty() {
-                self.required(&format!("{at}.name"), "");
-            } else if names.contains(&name) {
-                let message = format!("Duplicate value: {name:?}");
-                let field = format!("{at}.name");
-                self.causes.push(Cause { reason: "FieldValueDuplicate".into(), message, field });
-            }
-            names.push(name);
-            self.expression(&format!("{at}.expression"), &condition["expression"], &environment, &[Type::Bool]);
-        }
-        if names.len() > conditions::MOST {
-            let message = format!("Too many: {}: must have at most {} items", names.len(), conditions::MOST);
-            let field = "spec.matchConditions".to_owned();
-            self.causes.push(Cause { reason: "FieldValueTooMany".into(), message, field });
-        }
+        self.causes.extend(conditions::problems("spec.matchConditions", &spec["matchConditions"], params));
     }
 
     fn rules(&mut self, matching: &Value) {
