@@ -47,3 +47,85 @@ pub(super) fn built(
     let names = Arc::new(documents.files);
     Ok(documents.list.into_iter().map(|node| Manifest::written(node, names.clone())).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use expect_test::{Expect, expect};
+
+    use super::{super::plan, Place};
+    use crate::{
+        names::Environment,
+        render::tests::files,
+        source::{Commit, SourceError, Sources, Tree},
+    };
+
+    /// A server with one repository, whose only branch is `main`.
+    struct Server(&'static str);
+
+    impl Sources for Server {
+        fn resolve(&self, repo_url: &str, revision: &str) -> Result<Option<Commit>, SourceError> {
+            if repo_url != "https://here.example/git/base" {
+                return Err(SourceError::Foreign(repo_url.to_owned()));
+            }
+            Ok(matches!(revision, "main" | "HEAD").then(|| Commit { id: "c1".to_owned(), ..Commit::default() }))
+        }
+
+        fn tree(&self, _: &str, commit: &str) -> Result<Arc<dyn Tree>, SourceError> {
+            assert_eq!(commit, "c1");
+            Ok(Arc::new(files(self.0)))
+        }
+    }
+
+    const BASE: &str = "-- apps/web/kustomization.yaml --\nresources: [c.yaml]\n-- apps/web/c.yaml --\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: base}\n";
+
+    fn check(text: &str, expected: Expect) {
+        let place = Place { app: "hello".to_owned(), namespace: "hello".to_owned(), ..Place::default() };
+        let shown = match plan(&files(text), &place, Some(&Server(BASE))) {
+            Err(error) => error.to_string(),
+            Ok(plan) => {
+                let manifests = plan.finish(&Environment::new("hello", "main"), None);
+                coracle_yaml::emit_documents(manifests.iter().map(|manifest| &manifest.object))
+            }
+        };
+        expected.assert_eq(&shown);
+    }
+
+    #[test]
+    fn bases_come_from_this_servers_repositories() {
+        check(
+            "-- kustomization.yaml --\nnamePrefix: my-\nresources: ['https://here.example/git/base//apps/web?ref=main']\n",
+            expect![[r#"
+                apiVersion: v1
+                kind: ConfigMap
+                metadata:
+                  name: my-base
+            "#]],
+        );
+        check(
+            "-- kustomization.yaml --\nresources: ['https://there.example/git/base//apps/web?ref=main']\n",
+            expect![""],
+        );
+        check(
+            "-- kustomization.yaml --\nresources: ['https://here.example/git/base//apps/web?ref=old']\n",
+            expect![""],
+        );
+    }
+
+    #[test]
+    fn charts_are_rendered_from_the_tree_and_their_tests_left_out() {
+        check(
+            "-- kustomization.yaml --\nhelmCharts: [{name: web, releaseName: r, valuesInline: {a: 2}}]\n-- charts/web/Chart.yaml --\napiVersion: v2\nname: web\nversion: 1.0.0\n-- charts/web/values.yaml --\na: 1\n-- charts/web/templates/a.yaml --\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}'}\ndata: {a: {{ .Values.a | quote }}}\n-- charts/web/templates/t.yaml --\napiVersion: v1\nkind: Pod\nmetadata: {name: t, annotations: {helm.sh/hook: test}}\n",
+            expect![[r#"
+                apiVersion: v1
+                data:
+                  a: "2"
+                kind: ConfigMap
+                metadata:
+                  name: r
+            "#]],
+        );
+        check("-- kustomization.yaml --\nhelmCharts: [{name: web, releaseName: r}]\n", expect![""]);
+    }
+}

@@ -208,7 +208,7 @@ mod tests {
     use crate::names::Environment;
     use crate::source::{SourceError, Tree};
 
-    struct Files(BTreeMap<String, String>);
+    pub(in crate::render) struct Files(BTreeMap<String, String>);
 
     impl Tree for Files {
         fn id(&self) -> String {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     /// Files after lines of the form `-- path --`.
-    fn files(text: &str) -> Files {
+    pub(in crate::render) fn files(text: &str) -> Files {
         let parts = text.split("-- ").skip(1).map(|part| part.split_once(" --\n").unwrap());
         Files(parts.map(|(path, content)| (path.to_owned(), content.to_owned())).collect())
     }
