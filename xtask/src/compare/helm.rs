@@ -229,12 +229,8 @@ impl Case {
             }
             None => Rc::new(Dict::default()),
         };
-        let release = Release {
-            name: RELEASE.to_owned(),
-            namespace: "default".to_owned(),
-            is_upgrade: false,
-            revision: 1,
-        };
+        let release =
+            Release { name: RELEASE.to_owned(), namespace: "default".to_owned(), is_upgrade: false, revision: 1 };
         Ok(Request { release, values, capabilities, flavour, skip_schema: false })
     }
 

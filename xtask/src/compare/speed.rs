@@ -133,7 +133,8 @@ pub fn write(peer: &str, measured: &[Measured]) -> String {
     sorted.sort_by_key(|chart| std::cmp::Reverse(chart.theirs.memory_kib));
     for chart in sorted.iter().take(NAMED) {
         let (ours, theirs) = (chart.ours.memory_kib as f64 / 1024.0, chart.theirs.memory_kib as f64 / 1024.0);
-        let _ = writeln!(text, "| `{}` | {ours:.0} MiB | {theirs:.0} MiB | {:.2} |", chart.name, ours / theirs.max(0.1));
+        let _ =
+            writeln!(text, "| `{}` | {ours:.0} MiB | {theirs:.0} MiB | {:.2} |", chart.name, ours / theirs.max(0.1));
     }
     text
 }

@@ -35,11 +35,17 @@ const CHART: &[(&str, &str)] = &[
     ),
     ("before.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {colour: red}\n"),
     ("k/kustomization.yaml", "resources: [../before.yaml]\nnamePrefix: x-\n"),
-    ("l/kustomization.yaml", "resources: [c.yaml]\nhelmCharts: [{name: web, releaseName: r}]\nhelmGlobals: {chartHome: .}\n"),
+    (
+        "l/kustomization.yaml",
+        "resources: [c.yaml]\nhelmCharts: [{name: web, releaseName: r}]\nhelmGlobals: {chartHome: .}\n",
+    ),
     ("l/c.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n"),
     ("l/web/Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n"),
     ("l/web/values.yaml", "a: 1\n"),
-    ("l/web/templates/a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: {{ .Values.a | quote }}}\n"),
+    (
+        "l/web/templates/a.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: {{ .Values.a | quote }}}\n",
+    ),
 ];
 
 #[test]
@@ -55,7 +61,10 @@ fn a_failing_template_is_told_in_helms_words_with_its_line() {
 fn two_renders_are_compared_by_object_and_field() {
     let chart = [
         CHART,
-        &[("web/templates/a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {colour: {{ .Values.colour }}}\n")],
+        &[(
+            "web/templates/a.yaml",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {colour: {{ .Values.colour }}}\n",
+        )],
     ]
     .concat();
     let output = run(&chart, "helm r web --diff before.yaml");

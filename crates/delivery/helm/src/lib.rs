@@ -55,7 +55,10 @@ mod template;
 pub mod values;
 
 pub use chart::{Chart, File};
-pub use engine::{Capabilities, KubeVersion, Lookup, NoCluster, Release, Place, RenderError, World, on_deep_stack, on_main_stack, release_name};
+pub use engine::{
+    Capabilities, KubeVersion, Lookup, NoCluster, Place, Release, RenderError, World, on_deep_stack, on_main_stack,
+    release_name,
+};
 pub use excerpt::Excerpt;
 pub use load::{LoadError, load};
 pub use manifest::{Hook, Manifest};

@@ -28,11 +28,8 @@ pub fn read(text: &str, flavour: Flavour) -> Result<Rc<Dict>, YamlError> {
     }
     let mut values = table();
     for text in documents(text) {
-        let document =
-            document(text).map_err(|error| YamlError {
-                message: format!("cannot unmarshal yaml document: {error}"),
-                ..error
-            })?;
+        let document = document(text)
+            .map_err(|error| YamlError { message: format!("cannot unmarshal yaml document: {error}"), ..error })?;
         values = merge_maps(&values, &document);
     }
     Ok(values)

@@ -2,11 +2,11 @@
 
 use std::cell::RefCell;
 
+use crate::{ChartRequest, Charts, Files};
 use coracle_helm::{
     Capabilities, File, Flavour, KubeVersion, Release, Request, Shown, Warnings, World, load, on_deep_stack,
     release_name, template, values::options::Options,
 };
-use crate::{ChartRequest, Charts, Files};
 
 /// What `helm template` calls a release that nobody named.
 const UNNAMED: &str = "release-name";
@@ -29,11 +29,8 @@ pub struct InProcess<'w> {
 
 impl Charts for InProcess<'_> {
     fn render(&self, files: &dyn Files, request: &ChartRequest) -> Result<String, String> {
-        let directory = if request.home.is_empty() {
-            request.name.clone()
-        } else {
-            format!("{}/{}", request.home, request.name)
-        };
+        let directory =
+            if request.home.is_empty() { request.name.clone() } else { format!("{}/{}", request.home, request.name) };
         if !files.is_directory(&directory) {
             return Err(format!("there is no chart at {directory}, and charts are not fetched from repositories"));
         }

@@ -16,7 +16,9 @@ pub(crate) const TABLE: &[Function] = &[
     Function::new("mustToYaml", ANY, |_, a| Ok(yaml::write_checked(&a[0])?.into())),
     Function::new("toYamlPretty", ANY, |_, a| Ok(yaml::write_pretty(&a[0]).into())),
     Function::new("fromYaml", S, |_, a| Ok(map_or_error(yaml::read(&text(&a[0])), empty_dict, yaml::UNMARSHALING))),
-    Function::new("fromYamlArray", S, |_, a| Ok(list_or_error(yaml::read(&text(&a[0])), empty_list, yaml::UNMARSHALING))),
+    Function::new("fromYamlArray", S, |_, a| {
+        Ok(list_or_error(yaml::read(&text(&a[0])), empty_list, yaml::UNMARSHALING))
+    }),
     Function::new("toJson", ANY, |_, a| Ok(json::write(&a[0], json::Html::Escaped).unwrap_or_default().into())),
     Function::new("mustToJson", ANY, |_, a| Ok(json::write(&a[0], json::Html::Escaped)?.into())),
     Function::new("toRawJson", ANY, |_, a| Ok(json::write(&a[0], json::Html::Plain)?.into())),

@@ -163,9 +163,9 @@ mod tests {
 
     #[test]
     fn flags_are_as_lenient_as_the_real_ones() {
-        let Ok(Render { renderer: super::super::Renderer::Helm(helm) }) =
-            read("helm a b --include-crds=true --skip-tests=false --namespace x --namespace -y --version 1 --set a=1 --set -b=2")
-        else {
+        let Ok(Render { renderer: super::super::Renderer::Helm(helm) }) = read(
+            "helm a b --include-crds=true --skip-tests=false --namespace x --namespace -y --version 1 --set a=1 --set -b=2",
+        ) else {
             panic!("a chart");
         };
         assert!(helm.include_crds && !helm.skip_tests);

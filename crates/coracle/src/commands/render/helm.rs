@@ -8,8 +8,8 @@ use std::{path::Path, process::ExitCode, rc::Rc};
 use coracle_clock::{Clock, SystemClock};
 use coracle_gotemplate::{Dict, Str};
 use coracle_helm::{
-    Capabilities, Excerpt, Flavour, KubeVersion, Lookup, NoCluster, Release, Request, Warnings, World, load, on_deep_stack,
-    on_main_stack, release_name, template, values::options::Options,
+    Capabilities, Excerpt, Flavour, KubeVersion, Lookup, NoCluster, Release, Request, Warnings, World, load,
+    on_deep_stack, on_main_stack, release_name, template, values::options::Options,
 };
 
 use nix::sys::resource::{Resource, getrlimit};
@@ -120,7 +120,10 @@ fn name_and_chart(helm: &Helm) -> Result<(String, &str), String> {
         [_, _] if helm.name_template.is_some() => Err("cannot set --name-template and also specify a name".to_owned()),
         [name, chart] => Ok((name.clone(), chart)),
         [chart] => Ok((named(helm)?, chart)),
-        [] => Err("\"helm template\" requires at least 1 argument\n\nUsage:  helm template [NAME] [CHART] [flags]".to_owned()),
+        [] => {
+            Err("\"helm template\" requires at least 1 argument\n\nUsage:  helm template [NAME] [CHART] [flags]"
+                .to_owned())
+        }
         [_, _, others @ ..] => {
             Err(format!("expected at most two arguments, unexpected arguments: {}", others.join(", ")))
         }

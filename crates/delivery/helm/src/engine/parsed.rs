@@ -64,12 +64,7 @@ impl Parsed {
 }
 
 impl Cache {
-    fn file(
-        &mut self,
-        path: &str,
-        file: &File,
-        flavour: Flavour,
-    ) -> Result<coracle_gotemplate::Parsed, RenderError> {
+    fn file(&mut self, path: &str, file: &File, flavour: Flavour) -> Result<coracle_gotemplate::Parsed, RenderError> {
         let key = (flavour, path.to_owned());
         if let Some((data, parsed)) = self.files.get(&key)
             && Arc::ptr_eq(data, &file.data)

@@ -54,7 +54,8 @@ impl Options {
             base = merge_json(base, text, flavour)?;
         }
         for text in &self.set {
-            set::typed(text, &base).map_err(|error| OptionsError::new(format!("failed parsing --set data: {error}")))?;
+            set::typed(text, &base)
+                .map_err(|error| OptionsError::new(format!("failed parsing --set data: {error}")))?;
         }
         for text in &self.strings {
             set::strings(text, &base)

@@ -66,9 +66,18 @@ fn values_without_end_are_refused() {
         "{{ $x := list }}{{ range until 60 }}{{ $x = list $x $x }}{{ end }}",
     ];
     let uses = [
-        "toJson $x | len", "toPrettyJson $x | len", "toYaml $x | len", "toYamlPretty $x | len", "toToml $x | len", "deepCopy $x",
-        "deepEqual (list $x 1) (list $x 2)", "has $x (list $x 1)", "without (list $x) $x", "uniq (list $x $x)",
-        "merge (dict \"a\" $x) (dict \"a\" (dict \"b\" $x))", "mergeOverwrite (dict) (dict \"a\" $x)",
+        "toJson $x | len",
+        "toPrettyJson $x | len",
+        "toYaml $x | len",
+        "toYamlPretty $x | len",
+        "toToml $x | len",
+        "deepCopy $x",
+        "deepEqual (list $x 1) (list $x 2)",
+        "has $x (list $x 1)",
+        "without (list $x) $x",
+        "uniq (list $x $x)",
+        "merge (dict \"a\" $x) (dict \"a\" (dict \"b\" $x))",
+        "mergeOverwrite (dict) (dict \"a\" $x)",
     ];
     for making in makings {
         for call in uses {

@@ -159,7 +159,6 @@ fn every_field_has_a_recorded_case() {
             places.any(|before| before.is_none_or(|char| !char.is_alphanumeric()))
         })
     };
-    let missing: Vec<&str> =
-        include_str!("fields.txt").split_whitespace().filter(|field| !is_used(field)).collect();
+    let missing: Vec<&str> = include_str!("fields.txt").split_whitespace().filter(|field| !is_used(field)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }

@@ -104,7 +104,9 @@ pub fn plan(tree: &dyn Tree, place: &Place, sources: Option<&dyn Sources>) -> Re
     let root = place.path.trim_matches('/').trim_start_matches("./");
     let at_root = root.is_empty() || root == ".";
     let found = if at_root {
-        looking.within("", place.recurse, true)?.map_or_else(|| looking.in_usual_directories(), |found| Ok(Some(found)))?
+        looking
+            .within("", place.recurse, true)?
+            .map_or_else(|| looking.in_usual_directories(), |found| Ok(Some(found)))?
     } else {
         looking.within(root, place.recurse, false)?
     };

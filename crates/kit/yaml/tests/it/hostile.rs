@@ -86,8 +86,24 @@ fn value() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::from),
         (-1_000_000i64..1_000_000).prop_map(Value::from),
         "[ -~\\n\\té☃]{0,30}".prop_map(Value::from),
-        prop::sample::select(vec!["yes", "0x1F", "1e3", "~", "null", "- a", "a: b", "# c", " x ", "|", ">", "", "1_0", "0o7", "2001-01-01"])
-            .prop_map(Value::from),
+        prop::sample::select(vec![
+            "yes",
+            "0x1F",
+            "1e3",
+            "~",
+            "null",
+            "- a",
+            "a: b",
+            "# c",
+            " x ",
+            "|",
+            ">",
+            "",
+            "1_0",
+            "0o7",
+            "2001-01-01"
+        ])
+        .prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 40, 5, |inner| {
         prop_oneof![
