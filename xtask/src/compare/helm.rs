@@ -119,8 +119,12 @@ fn measure_all(cases: &[Case], peer: &Peer, ours: &str) -> anyhow::Result<String
 }
 
 fn compare_all(cases: &[Case], peer: &Peer, flavour: Flavour, options: &Arguments) -> anyhow::Result<Tally> {
+    // Errors without the warnings before them, and the same wherever the charts are.
     let without_place = |outcome: Outcome| match outcome {
-        Outcome::Failed(text) => Outcome::Failed(text.replace(&*options.directory.to_string_lossy(), "DIR")),
+        Outcome::Failed(text) => {
+            let error = &text[text.find("Error: ").unwrap_or(0)..];
+            Outcome::Failed(error.replace(&*options.directory.to_string_lossy(), "DIR"))
+        }
         rendered => rendered,
     };
     let mut tally = Tally::new(&format!("Helm {}", flavour.version().trim_start_matches('v')));

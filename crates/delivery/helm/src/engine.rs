@@ -63,7 +63,23 @@ pub(crate) struct Job<'j> {
 /// The output of each template, by its path.
 pub(crate) fn render(job: Job<'_>) -> Result<BTreeMap<String, String>, RenderError> {
     let templates = templates(&job);
-    let order = order(&templates);
+    let rendered = run(job, &templates);
+    release(&templates);
+    rendered
+}
+
+/// Templates put what they see into itself (`set .Values "root" $`). Such rings would never be given back.
+fn release(templates: &BTreeMap<String, Renderable>) {
+    for template in templates.values() {
+        let seen = std::mem::take(&mut *template.scope.entries_mut());
+        if let Some(Value::Dict(values)) = seen.get("Values") {
+            drop(std::mem::take(&mut *values.entries_mut()));
+        }
+    }
+}
+
+fn run(job: Job<'_>, templates: &BTreeMap<String, Renderable>) -> Result<BTreeMap<String, String>, RenderError> {
+    let order = order(templates);
     let files: Vec<(&str, &File)> = order.iter().map(|name| (*name, &templates[*name].file)).collect();
     let set = job.chart.parsed.set(&files, job.flavour)?;
     let limits = Limits { stack_bytes: STACK.get(), output_bytes: OUTPUT_LIMIT_BYTES, steps: STEPS_LIMIT };
@@ -79,7 +95,7 @@ pub(crate) fn render(job: Job<'_>) -> Result<BTreeMap<String, String>, RenderErr
         let about = Dict::from_entries(DictType::Named(job.flavour.values_type()), about);
         template.scope.set("Template", Value::Dict(Rc::new(about)));
         let output = context.execute(name, &Value::Dict(template.scope.clone())).map_err(|error| {
-            error::of_execution(name, &error, job.flavour).showing(|file| text_of(&templates, file))
+            error::of_execution(name, &error, job.flavour).showing(|file| text_of(templates, file))
         })?;
         rendered.insert(name.to_owned(), without_no_value(output));
     }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use coracle_gotemplate::{Dict, DictType, Value};
 use coracle_helm::{
-    Capabilities, Chart, File, Flavour, NoCluster, Release, Request, Warnings, load, on_deep_stack, template,
+    Capabilities, Chart, File, Flavour, Lookup, NoCluster, Release, Request, Warnings, World, load, on_deep_stack, template,
 };
 
 use crate::golden::Fixed;
@@ -23,18 +23,59 @@ fn chart() -> Chart {
     load::files(files.into(), Flavour::Helm4, &mut Warnings::default()).expect("a chart")
 }
 
-fn render(chart: &Chart, n: i64, with_db: bool, flavour: Flavour) -> String {
-    let table = |entries: Vec<(&str, Value)>| Rc::new(Dict::from_entries(DictType::Any, entries));
-    let db = Value::Dict(table(vec![("on", Value::Bool(with_db))]));
-    let request = Request {
+fn request(values: Rc<Dict>, flavour: Flavour) -> Request {
+    Request {
         release: Release { name: "r".to_owned(), namespace: "n".to_owned(), is_upgrade: false, revision: 1 },
-        values: table(vec![("n", Value::Int(n)), ("db", db)]),
+        values,
         capabilities: Capabilities::default_of(flavour),
         flavour,
         skip_schema: false,
-    };
+    }
+}
+
+fn render(chart: &Chart, n: i64, with_db: bool, flavour: Flavour) -> String {
+    let table = |entries: Vec<(&str, Value)>| Rc::new(Dict::from_entries(DictType::Any, entries));
+    let db = Value::Dict(table(vec![("on", Value::Bool(with_db))]));
+    let request = request(table(vec![("n", Value::Int(n)), ("db", db)]), flavour);
     let output = template(chart, &request, &mut Fixed(NoCluster), &mut Warnings::default()).expect("a render");
     output.text(Default::default())
+}
+
+/// A cluster in which everything is this one map.
+struct One(Rc<Dict>);
+
+impl Lookup for One {
+    fn lookup(&mut self, _: &str, _: &str, _: &str, _: &str) -> Result<Value, String> {
+        Ok(Value::Dict(self.0.clone()))
+    }
+}
+
+impl World for One {
+    fn now(&mut self) -> (i64, u32) {
+        (0, 0)
+    }
+
+    fn random(&mut self, buffer: &mut [u8]) {
+        buffer.fill(7);
+    }
+
+    fn lookup(&mut self) -> &mut dyn Lookup {
+        self
+    }
+}
+
+#[test]
+fn what_templates_put_into_itself_is_given_back() {
+    let template_text = "{{ $_ := set .Values \"found\" (lookup \"v1\" \"Pod\" \"a\" \"b\") }}{{ $_ := set .Values \"root\" $ }}\
+                         {{ $_ := set . \"self\" . }}a: 1\n";
+    let files = [("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n"), ("templates/a.yaml", template_text)];
+    let files = files.map(|(name, text)| File { name: name.to_owned(), data: text.as_bytes().into() });
+    let mut warnings = Warnings::default();
+    let chart = load::files(files.into(), Flavour::Helm4, &mut warnings).expect("a chart");
+    let mut world = One(Rc::default());
+    let output = template(&chart, &request(Rc::default(), Flavour::Helm4), &mut world, &mut warnings).expect("a render");
+    assert_eq!(output.manifests[0].content, "a: 1\n");
+    assert_eq!(Rc::strong_count(&world.0), 1);
 }
 
 #[test]
