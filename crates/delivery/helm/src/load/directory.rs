@@ -35,7 +35,8 @@ fn unfollowed(path: &Path, error: &std::io::Error) -> String {
                     part => whole.push(part),
                 }
             }
-            format!("error evaluating symlink {shown}: lstat {}: {reason}", whole.display())
+            let missing = whole.ancestors().take_while(|path| !path.exists()).last().unwrap_or(&whole);
+            format!("error evaluating symlink {shown}: lstat {}: {reason}", missing.display())
         }
         Err(_) => format!("lstat {shown}: {reason}"),
     }
