@@ -94,9 +94,9 @@ fn run(job: Job<'_>, templates: &BTreeMap<String, Renderable>) -> Result<BTreeMa
         let about = [("Name", Value::from(name)), ("BasePath", Value::from(template.base_path.as_str()))];
         let about = Dict::from_entries(DictType::Named(job.flavour.values_type()), about);
         template.scope.set("Template", Value::Dict(Rc::new(about)));
-        let output = context.execute(name, &Value::Dict(template.scope.clone())).map_err(|error| {
-            error::of_execution(name, &error, job.flavour).showing(|file| text_of(templates, file))
-        })?;
+        let output = context
+            .execute(name, &Value::Dict(template.scope.clone()))
+            .map_err(|error| error::of_execution(name, &error, job.flavour).showing(|file| text_of(templates, file)))?;
         rendered.insert(name.to_owned(), without_no_value(output));
     }
     Ok(rendered)

@@ -2,13 +2,10 @@
 
 use std::rc::Rc;
 
-use coracle_helm::{
-    Capabilities, Excerpt, File, Flavour, NoCluster, Release, Request, Warnings, load, on_deep_stack, template,
-    values::options::Options,
-};
+use coracle_helm::{Excerpt, Flavour, NoCluster, Warnings, load, on_deep_stack, template, values::options::Options};
 use expect_test::{Expect, expect};
 
-use crate::golden::Fixed;
+use crate::{file, golden::Fixed, request};
 
 /// The line shown for what is wrong with a chart of these files.
 fn shown(files: &[(&str, &str)]) -> Option<Excerpt> {
@@ -16,19 +13,13 @@ fn shown(files: &[(&str, &str)]) -> Option<Excerpt> {
     let files: Vec<(String, String)> =
         [chart].iter().chain(files).map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
     on_deep_stack(move || {
-        let files = files.into_iter().map(|(name, text)| File { name, data: text.as_bytes().into() }).collect();
+        let files = files.iter().map(|(name, text)| file(name, text)).collect();
         let mut warnings = Warnings::default();
         let chart = match load::files(files, Flavour::Helm4, &mut warnings) {
             Ok(chart) => chart,
             Err(error) => return error.excerpt(),
         };
-        let request = Request {
-            release: Release { name: "r".to_owned(), namespace: "n".to_owned(), is_upgrade: false, revision: 1 },
-            values: Rc::default(),
-            capabilities: Capabilities::default_of(Flavour::Helm4),
-            flavour: Flavour::Helm4,
-            skip_schema: false,
-        };
+        let request = request(Rc::default(), Flavour::Helm4);
         template(&chart, &request, &mut Fixed(NoCluster), &mut warnings).expect_err("a wrong chart").excerpt()
     })
 }

@@ -2,16 +2,10 @@
 
 use std::rc::Rc;
 
-use coracle_helm::{
-    Capabilities, File, Flavour, NoCluster, Release, Request, Warnings, load, on_deep_stack, template, values::set,
-};
+use coracle_helm::{File, Flavour, NoCluster, Warnings, load, on_deep_stack, template, values::set};
 use proptest::prelude::*;
 
-use crate::golden::Fixed;
-
-fn file(name: &str, text: &str) -> File {
-    File { name: name.to_owned(), data: text.as_bytes().into() }
-}
+use crate::{file, golden::Fixed, request};
 
 fn render(template_text: &str) -> Result<String, String> {
     render_files(vec![
@@ -25,14 +19,7 @@ fn render_files(files: Vec<File>) -> Result<String, String> {
     on_deep_stack(move || {
         let mut warnings = Warnings::default();
         let chart = load::files(files, Flavour::Helm4, &mut warnings).map_err(|error| error.to_string())?;
-        let request = Request {
-            release: Release { name: "r".to_owned(), namespace: "n".to_owned(), is_upgrade: false, revision: 1 },
-            values: Rc::default(),
-            capabilities: Capabilities::default_of(Flavour::Helm4),
-            flavour: Flavour::Helm4,
-            skip_schema: false,
-        };
-        let output = template(&chart, &request, &mut Fixed(NoCluster), &mut warnings);
+        let output = template(&chart, &request(Rc::default(), Flavour::Helm4), &mut Fixed(NoCluster), &mut warnings);
         output.map(|output| output.text(Default::default())).map_err(|error| error.to_string())
     })
 }

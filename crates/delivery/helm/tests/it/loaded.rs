@@ -3,11 +3,9 @@
 use std::rc::Rc;
 
 use coracle_gotemplate::{Dict, DictType, Value};
-use coracle_helm::{
-    Capabilities, Chart, File, Flavour, Lookup, NoCluster, Release, Request, Warnings, World, load, on_deep_stack, template,
-};
+use coracle_helm::{Chart, Flavour, Lookup, NoCluster, Warnings, World, load, on_deep_stack, template};
 
-use crate::golden::Fixed;
+use crate::{file, golden::Fixed, request};
 
 fn chart() -> Chart {
     let files = [
@@ -19,18 +17,8 @@ fn chart() -> Chart {
         ("charts/db/Chart.yaml", "apiVersion: v2\nname: db\nversion: 1.0.0\n"),
         ("charts/db/templates/c.yaml", "c: 1\n"),
     ];
-    let files = files.map(|(name, text)| File { name: name.to_owned(), data: text.as_bytes().into() });
+    let files = files.map(|(name, text)| file(name, text));
     load::files(files.into(), Flavour::Helm4, &mut Warnings::default()).expect("a chart")
-}
-
-fn request(values: Rc<Dict>, flavour: Flavour) -> Request {
-    Request {
-        release: Release { name: "r".to_owned(), namespace: "n".to_owned(), is_upgrade: false, revision: 1 },
-        values,
-        capabilities: Capabilities::default_of(flavour),
-        flavour,
-        skip_schema: false,
-    }
 }
 
 fn render(chart: &Chart, n: i64, with_db: bool, flavour: Flavour) -> String {
@@ -69,11 +57,12 @@ fn what_templates_put_into_itself_is_given_back() {
     let template_text = "{{ $_ := set .Values \"found\" (lookup \"v1\" \"Pod\" \"a\" \"b\") }}{{ $_ := set .Values \"root\" $ }}\
                          {{ $_ := set . \"self\" . }}a: 1\n";
     let files = [("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n"), ("templates/a.yaml", template_text)];
-    let files = files.map(|(name, text)| File { name: name.to_owned(), data: text.as_bytes().into() });
+    let files = files.map(|(name, text)| file(name, text));
     let mut warnings = Warnings::default();
     let chart = load::files(files.into(), Flavour::Helm4, &mut warnings).expect("a chart");
     let mut world = One(Rc::default());
-    let output = template(&chart, &request(Rc::default(), Flavour::Helm4), &mut world, &mut warnings).expect("a render");
+    let output =
+        template(&chart, &request(Rc::default(), Flavour::Helm4), &mut world, &mut warnings).expect("a render");
     assert_eq!(output.manifests[0].content, "a: 1\n");
     assert_eq!(Rc::strong_count(&world.0), 1);
 }
