@@ -126,6 +126,9 @@ mod tests {
                   name: r
             "#]],
         );
-        check("-- kustomization.yaml --\nhelmCharts: [{name: web, releaseName: r}]\n", expect![""]);
+        check(
+            "-- kustomization.yaml --\nhelmCharts: [{name: web, releaseName: r}]\n",
+            expect![[r#"kustomization.yaml:1:14: there is no chart at "charts/web", and no repo to take it from"#]],
+        );
     }
 }
