@@ -17,6 +17,7 @@
 pub mod decode;
 mod emit;
 mod json;
+mod lenient;
 mod load;
 mod node;
 mod parse;

@@ -6,6 +6,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
 
 use crate::{
     emit::go_float,
+    lenient::Lenient,
     resolve::{self, Resolved},
     {Scalar, Style},
 };
@@ -38,16 +39,22 @@ pub trait Build {
 pub fn load<B: Build>(text: &str, build: &mut B) -> Result<Option<B::Value>, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     refuse_tab_at_start(text)?;
-    let mut loader =
-        Loader { parser: Parser::new_from_str(text), build, anchors: Vec::new(), scalars: Vec::new(), alias_nodes: 0 };
+    let mut lenient = Lenient::new(text);
     loop {
-        match loader.next()? {
-            Event::StreamEnd => return Ok(None),
-            Event::DocumentStart(_) => {
-                let event = loader.next()?;
-                return loader.node(event, 0).map(Some);
-            }
-            _ => {}
+        let mut loader = Loader {
+            parser: Parser::new_from_str(lenient.text()),
+            build: &mut *build,
+            anchors: Vec::new(),
+            scalars: Vec::new(),
+            alias_nodes: 0,
+            complaint: None,
+        };
+        let read = loader.first();
+        let complaint = loader.complaint.take();
+        drop(loader);
+        match complaint {
+            Some((complaint, line)) if read.is_err() && lenient.mend(&complaint, line) => {}
+            _ => return read,
         }
     }
 }
@@ -73,13 +80,32 @@ struct Loader<'text, 'build, B: Build> {
     /// Anchored scalars as written, for aliases that stand as keys.
     scalars: Vec<(usize, Scalar)>,
     alias_nodes: usize,
+    /// What the parser said, and of which line.
+    complaint: Option<(String, usize)>,
 }
 
 impl<'text, B: Build> Loader<'text, '_, B> {
+    fn first(&mut self) -> Result<Option<B::Value>, String> {
+        loop {
+            match self.next()? {
+                Event::StreamEnd => return Ok(None),
+                Event::DocumentStart(_) => {
+                    let event = self.next()?;
+                    return self.node(event, 0).map(Some);
+                }
+                _ => {}
+            }
+        }
+    }
+
     fn next(&mut self) -> Result<Event<'text>, String> {
         match self.parser.next_event() {
             Some(Ok((event, _))) => Ok(event),
-            Some(Err(error)) => Err(in_words_of_go(error.info(), error.marker().line())),
+            Some(Err(error)) => {
+                let (complaint, line) = (error.info(), error.marker().line());
+                self.complaint = Some((complaint.to_owned(), line));
+                Err(in_words_of_go(complaint, line))
+            }
             None => Ok(Event::StreamEnd),
         }
     }
@@ -345,6 +371,15 @@ mod tests {
             "a": true, "b": false, "c": "yes", "d": 8.0, "e": 31.0, "f": 1000.0, "1": false, "1.5": true, "true": null
         });
         assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn within_brackets_and_quotes_nothing_need_be_indented() {
+        let text = "a:\n    b: [\n    \"x\",\n  'y\n\n z'\n    ]\n    c: {\n d: 1\n}\n    e: \"one \\\n two\n   three\"\n    f: 2\n";
+        let expected = json!({"a": {"b": ["x", "y\nz"], "c": {"d": 1.0}, "e": "one two three", "f": 2.0}});
+        assert_eq!(load(text, &mut Json).unwrap().unwrap(), expected);
+        assert!(load("a:\n  b: \"x\n---\ny\"\n", &mut Json).is_err());
+        assert!(load("a:\n  b: [\n c\n", &mut Json).is_err());
     }
 
     #[test]

@@ -105,11 +105,15 @@ mod tests {
         );
         check(
             "-- kustomization.yaml --\nresources: ['https://there.example/git/base//apps/web?ref=main']\n",
-            expect![""],
+            expect![
+                "kustomization.yaml:1:13: https://there.example/git/base//apps/web?ref=main: repository https://there.example/git/base: not one of this server's; other repositories are not read yet"
+            ],
         );
         check(
             "-- kustomization.yaml --\nresources: ['https://here.example/git/base//apps/web?ref=old']\n",
-            expect![""],
+            expect![[
+                r#"kustomization.yaml:1:13: https://here.example/git/base//apps/web?ref=old: revision "old" does not exist in https://here.example/git/base"#
+            ]],
         );
     }
 

@@ -127,7 +127,7 @@ fn with_floats(value: &Value) -> Value {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
     fn any_text_is_read_or_refused(text in ".{0,200}") {
