@@ -1,5 +1,7 @@
 //! `coracle render` as people call it: output, exit codes, comparisons and progress.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{fs, process::Output};
 
 /// Files in a new directory, and what the binary says of a command line run in it.
