@@ -69,7 +69,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let cases = cases(&arguments.directory)?.into_iter().filter(only).step_by(arguments.every.max(1));
     let cases: Vec<Case> = cases.collect();
     let part = if arguments.speed {
-        measure_all(&cases, &peers[0], &arguments.ours)?
+        measure_all(&cases, &peers[0].0, &arguments.ours)?
     } else {
         let mut part = String::new();
         for (peer, flavour) in &peers {
