@@ -10,6 +10,7 @@ pub mod peer;
 mod process;
 mod promql;
 pub mod report;
+mod speed;
 
 use clap::Subcommand;
 
@@ -24,6 +25,9 @@ pub enum Compare {
     Kustomize(kustomize::Kustomize),
     /// PromQL: golden and random queries (the real promtool is named by PROMTOOL)
     Promql(promql::Promql),
+    /// Run a command and print what it took
+    #[command(hide = true)]
+    Measure(speed::Measure),
 }
 
 pub fn run(compare: &Compare) -> anyhow::Result<()> {
@@ -32,5 +36,6 @@ pub fn run(compare: &Compare) -> anyhow::Result<()> {
         Compare::Helm(arguments) => helm::run(arguments),
         Compare::Kustomize(kustomize) => kustomize::run(kustomize),
         Compare::Promql(promql) => promql::run(promql),
+        Compare::Measure(measure) => measure.run(),
     }
 }

@@ -11,6 +11,7 @@ mod logs;
 mod metrics;
 mod previews;
 mod privileges;
+mod render;
 mod side_by_side;
 mod story;
 mod terminal;
