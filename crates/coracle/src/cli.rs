@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
+use serde::{Deserialize, Serialize};
 
 /// A whole GitOps platform in one binary: push a commit, and the environment follows.
 #[derive(Debug, Parser)]
@@ -57,6 +58,12 @@ pub enum Command {
     /// Take log lines in, or serve them
     #[command(subcommand)]
     LogsStore(LogsStore),
+    /// Write everything the API server holds to one file, while it runs
+    Backup(Backup),
+    /// Make a data directory from a backup
+    Restore(Restore),
+    /// Encrypt all secrets anew with a fresh key
+    RotateKeys,
     /// Measure this machine: start, idle, push, rollback, crash, pod start
     Bench(Output),
     /// Print a completion script for a shell
@@ -107,6 +114,93 @@ pub struct Up {
     /// What to log, as tracing filters say it
     #[arg(long, env = "CORACLE_LOG", value_name = "FILTER")]
     pub log: Option<String>,
+    #[command(flatten)]
+    pub api: ApiFlags,
+}
+
+/// Who may come in, and what is kept of what they do; in the settings file these stand in the table `[api]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
+#[command(next_help_heading = "API server")]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ApiFlags {
+    /// The OpenID Connect issuer whose tokens are taken
+    #[arg(long, env = "CORACLE_OIDC_ISSUER_URL", value_name = "URL", requires = "oidc_client_id")]
+    pub oidc_issuer_url: Option<String>,
+    /// Whom its tokens must be for
+    #[arg(long, env = "CORACLE_OIDC_CLIENT_ID", value_name = "ID")]
+    pub oidc_client_id: Option<String>,
+    /// The claim that is the user's name [default: sub]
+    #[arg(long, env = "CORACLE_OIDC_USERNAME_CLAIM", value_name = "CLAIM")]
+    pub oidc_username_claim: Option<String>,
+    /// What is put before it; '-' for nothing [default: the issuer and '#', but for the claim email]
+    #[arg(long, env = "CORACLE_OIDC_USERNAME_PREFIX", value_name = "TEXT")]
+    pub oidc_username_prefix: Option<String>,
+    /// The claim that is the user's groups
+    #[arg(long, env = "CORACLE_OIDC_GROUPS_CLAIM", value_name = "CLAIM")]
+    pub oidc_groups_claim: Option<String>,
+    /// What is put before each of them
+    #[arg(long, env = "CORACLE_OIDC_GROUPS_PREFIX", value_name = "TEXT")]
+    pub oidc_groups_prefix: Option<String>,
+    /// A claim that must be there, and what it must say
+    #[arg(long, env = "CORACLE_OIDC_REQUIRED_CLAIM", value_name = "KEY=VALUE", value_delimiter = ',')]
+    pub oidc_required_claim: Vec<String>,
+    /// How its tokens may be signed [default: RS256]
+    #[arg(long, env = "CORACLE_OIDC_SIGNING_ALGS", value_name = "ALGORITHMS", value_delimiter = ',')]
+    pub oidc_signing_algs: Vec<String>,
+    /// The authority it is trusted by, in PEM [default: those of the public web]
+    #[arg(long, env = "CORACLE_OIDC_CA_FILE", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub oidc_ca_file: Option<PathBuf>,
+    /// An AuthenticationConfiguration, in place of the flags for OpenID Connect
+    #[arg(long, env = "CORACLE_AUTHENTICATION_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub authentication_config: Option<PathBuf>,
+    /// A kubeconfig of a server that is asked about tokens nobody else knows
+    #[arg(long, env = "CORACLE_AUTHENTICATION_TOKEN_WEBHOOK_CONFIG_FILE", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub authentication_token_webhook_config_file: Option<PathBuf>,
+    /// How long its answers are good for [default: 2m]
+    #[arg(long, env = "CORACLE_AUTHENTICATION_TOKEN_WEBHOOK_CACHE_TTL", value_name = "DURATION")]
+    pub authentication_token_webhook_cache_ttl: Option<String>,
+    /// What goes into the audit log: a Policy of audit.k8s.io/v1
+    #[arg(long, env = "CORACLE_AUDIT_POLICY_FILE", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub audit_policy_file: Option<PathBuf>,
+    /// The audit log [default: logs/audit.log in the data directory, where there is a policy]
+    #[arg(long, env = "CORACLE_AUDIT_LOG_PATH", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub audit_log_path: Option<PathBuf>,
+    /// MiB after which the audit log goes on in a new file [default: 100]
+    #[arg(long, env = "CORACLE_AUDIT_LOG_MAXSIZE", value_name = "MIB")]
+    pub audit_log_maxsize: Option<u64>,
+    /// Old audit logs to keep; 0 for all [default: 10]
+    #[arg(long, env = "CORACLE_AUDIT_LOG_MAXBACKUP", value_name = "COUNT")]
+    pub audit_log_maxbackup: Option<usize>,
+    /// Days to keep them for; 0 for ever [default: 0]
+    #[arg(long, env = "CORACLE_AUDIT_LOG_MAXAGE", value_name = "DAYS")]
+    pub audit_log_maxage: Option<u64>,
+    /// Admission that is off otherwise: OwnerReferencesPermissionEnforcement
+    #[arg(long, env = "CORACLE_ENABLE_ADMISSION_PLUGINS", value_name = "NAMES", value_delimiter = ',')]
+    pub enable_admission_plugins: Vec<String>,
+    /// What is encrypted at rest: an EncryptionConfiguration [default: secrets, with a key of the engine's own]
+    #[arg(long, env = "CORACLE_ENCRYPTION_PROVIDER_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub encryption_provider_config: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Backup {
+    /// The file to make
+    pub file: PathBuf,
+    /// Put the keys that secrets are encrypted with into it too
+    #[arg(long)]
+    pub with_keys: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Restore {
+    /// A backup
+    pub file: PathBuf,
+    /// Up to a revision, or a moment such as 2026-11-28T05:00:00Z [default: all of it]
+    #[arg(long, value_name = "REVISION|TIME")]
+    pub to: Option<String>,
+    /// The keys that secrets in it are encrypted with [default: those in the backup, or in the data directory]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub keys: Option<PathBuf>,
 }
 
 /// A part of the engine that others can do the work of.
@@ -187,8 +281,21 @@ pub struct QueryLogql {
     /// Where Loki's interface is served [default: the logs in the data directory]
     #[arg(long, env = "CORACLE_LOGS_URL", value_name = "URL", value_hint = ValueHint::Url)]
     pub url: Option<String>,
-    /// The time of a number: seconds since 1970, or a date and time [default: now]
-    #[arg(long, value_name = "TIME", conflicts_with_all = ["start", "end", "step"])]
+    /// How many lines
+    #[arg(long, value_name = "LINES", default_value_t = 100)]
+    pub limit: usize,
+    /// Which lines come first
+    #[arg(long, value_enum, default_value_t = Order::Newest)]
+    pub order: Order,
+    #[command(flatten)]
+    pub evaluation: Evaluation,
+}
+
+/// When a query is evaluated, and how its answer is shown.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Evaluation {
+    /// The time of evaluation: seconds since 1970, or a date and time [default: now]
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["start", "end", "step", "plot"])]
     pub time: Option<String>,
     /// The start of a range: a time, or how long ago, as in 1h [default: an hour before the end]
     #[arg(long, value_name = "TIME")]
@@ -196,15 +303,9 @@ pub struct QueryLogql {
     /// The end of a range [default: now]
     #[arg(long, value_name = "TIME")]
     pub end: Option<String>,
-    /// The time between two numbers of a range [default: a 250th of it]
+    /// The time between two evaluations of a range [default: a 250th of it]
     #[arg(long, value_name = "DURATION")]
     pub step: Option<String>,
-    /// How many lines
-    #[arg(long, value_name = "LINES", default_value_t = 100)]
-    pub limit: usize,
-    /// Which lines come first
-    #[arg(long, value_enum, default_value_t = Order::Newest)]
-    pub order: Order,
     /// Draw the numbers of a range
     #[arg(long, conflicts_with = "json")]
     pub plot: bool,
@@ -281,30 +382,15 @@ pub struct QueryPromql {
     /// Where a Prometheus API is served [default: the metrics in the data directory]
     #[arg(long, env = "CORACLE_METRICS_URL", value_name = "URL", value_hint = ValueHint::Url)]
     pub url: Option<String>,
-    /// The time of evaluation: seconds since 1970, or a date and time [default: now]
-    #[arg(long, value_name = "TIME", conflicts_with_all = ["start", "end", "step"])]
-    pub time: Option<String>,
-    /// The start of a range: a time, or how long ago, as in 1h [default: an hour before the end]
-    #[arg(long, value_name = "TIME")]
-    pub start: Option<String>,
-    /// The end of a range [default: now]
-    #[arg(long, value_name = "TIME")]
-    pub end: Option<String>,
-    /// The time between two evaluations of a range [default: a 250th of it]
-    #[arg(long, value_name = "DURATION")]
-    pub step: Option<String>,
-    /// Draw the values of a range
-    #[arg(long, conflicts_with = "json")]
-    pub plot: bool,
     #[command(flatten)]
-    pub output: Output,
+    pub evaluation: Evaluation,
 }
 
 #[derive(Debug, Clone, Subcommand)]
 pub enum Metrics {
     /// Serve the metrics of the data directory over the Prometheus API
     Serve(MetricsServe),
-    /// Take in samples as OpenMetrics text, with their times, beside what is there
+    /// Take in samples with their times, beside what is there: OpenMetrics text, or Prometheus' own blocks
     Import(MetricsImport),
     /// Print series as OpenMetrics text
     Export(MetricsExport),
@@ -340,9 +426,12 @@ pub struct MetricsServe {
 
 #[derive(Debug, Clone, Args)]
 pub struct MetricsImport {
-    /// The file to read [default: standard input]
+    /// The file of OpenMetrics text to read [default: standard input]
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
+    /// Read Prometheus' own blocks instead: its data directory, a snapshot, or one block
+    #[arg(long, value_name = "DIRECTORY", value_hint = ValueHint::DirPath, conflicts_with = "file")]
+    pub blocks: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub mod backup;
 pub mod bench;
 pub mod demo;
 pub mod down;
@@ -10,7 +11,9 @@ pub mod logs_store;
 pub mod metrics;
 pub mod query;
 pub mod render;
+pub mod restore;
 pub mod rollback;
+pub mod rotate_keys;
 pub mod rules;
 pub mod status;
 pub mod up;

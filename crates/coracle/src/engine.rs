@@ -2,6 +2,7 @@
 
 mod base_images;
 mod front;
+mod guards;
 mod identity;
 mod listeners;
 mod pods_dialer;
@@ -12,8 +13,8 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use coracle_apiserver::{
-    Cidr, Options as ApiOptions, Server, StaticTokens, User,
-    authz::{MastersOr, StoredRbac},
+    Cidr, Guards, Options as ApiOptions, Server, StaticTokens, User,
+    authz::{MastersOr, NodeOr, StoredRbac},
 };
 use coracle_clock::SystemClock;
 use coracle_gateway::Gateway;
@@ -94,12 +95,19 @@ async fn serve(
     };
     state::write(dir, &announced)?;
 
-    let store = Store::open(&dir.store(), coracle_store::Options::default()).context("the store")?;
+    let encryption = guards::Encrypted::load(settings)?;
+    let store = Store::open(&dir.store(), encryption.store_options()).context("the store")?;
+    if encryption.is_new && !store.snapshot().is_empty() {
+        // What an earlier version wrote is not to stay readable.
+        store.rewrite().await.context("encrypting what is there")?;
+    }
+    let guards = guards::guards(settings, &encryption)?;
     let own_addresses = [network.ip(), first_of(network.config())];
     let identity = Arc::new(Identity::load_or_create(dir, &settings.node_name, &own_addresses, Arc::new(SystemClock))?);
     let dialer = Arc::new(PodsDialer::new(inside.handle().clone()));
 
-    let api = Server::start(store.clone(), api_options(settings, &store, &identity, &network, dialer.clone())).await?;
+    let api = Server::start(store.clone(), api_options(settings, &store, &identity, &network, dialer.clone(), guards))
+        .await?;
     let tls = identity.api_tls()?;
     let (outer, inner) = (TcpListener::from_std(listeners.api)?, in_cluster_listener(&network, inside.handle()).await?);
     let (serving, inner_tls) = (api.clone(), tls.clone());
@@ -114,7 +122,8 @@ async fn serve(
     let running_network = network.start(client("system:coracle:network"), runtimes);
     let authority = identity.authority.certificate_pem().to_owned();
     let controllers =
-        coracle_controllers::Context::new(client("system:kube-controller-manager"), Arc::new(SystemClock));
+        coracle_controllers::Context::new(client("system:kube-controller-manager"), Arc::new(SystemClock))
+            .with_authority(Arc::clone(&identity.authority));
     let scheduler = coracle_scheduler::Context {
         caches: controllers.caches.clone(),
         events: controllers.events.clone(),
@@ -180,11 +189,12 @@ fn api_options(
     identity: &Identity,
     network: &NodeNetwork,
     dialer: Arc<PodsDialer>,
+    guards: Guards,
 ) -> ApiOptions {
     let range = network.config().service_cidr;
     ApiOptions {
         clock: Arc::new(SystemClock),
-        authorizer: Arc::new(MastersOr(StoredRbac::new(store.clone()))),
+        authorizer: Arc::new(MastersOr(NodeOr::new(store.clone(), StoredRbac::new(store.clone())))),
         tokens: Arc::new(StaticTokens::default()),
         service_account_key: identity.service_account_key.clone(),
         issuer: ISSUER.to_owned(),
@@ -194,6 +204,7 @@ fn api_options(
         service_range: Cidr { network: range.network(), prefix: range.prefix_len() },
         node_ports: 30000..=32767,
         advertise: Some(SocketAddr::new(network.ip().into(), IN_CLUSTER_API_PORT)),
+        guards,
     }
 }
 

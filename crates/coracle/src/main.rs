@@ -20,6 +20,9 @@ fn main() -> ExitCode {
     if let Some(arguments) = shim_arguments() {
         coracle_runtime::shim_main(arguments);
     }
+    if let Some(words) = render_words() {
+        return commands::render::main(&words);
+    }
     let cli = Cli::parse();
     if let Command::Render(render) = &cli.command {
         return commands::render::run(render);
@@ -42,6 +45,12 @@ fn shim_arguments() -> Option<impl Iterator<Item = std::ffi::OsString>> {
     (arguments.next()? == "__shim").then_some(arguments)
 }
 
+/// Renders read their own words: what other tools are called by must find what those tools would say.
+fn render_words() -> Option<Vec<std::ffi::OsString>> {
+    let mut arguments = std::env::args_os().skip(1);
+    (arguments.next()? == "render").then(|| arguments.collect())
+}
+
 fn run(cli: Cli) -> anyhow::Result<()> {
     let global = cli.global;
     match cli.command {
@@ -57,6 +66,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::LogsStore(command) => commands::logs_store::run(&settings::data_dir(&global)?, &command),
         Command::Query(query) => commands::query::run(&settings::data_dir(&global)?, &query),
         Command::Metrics(metrics) => commands::metrics::run(&settings::data_dir(&global)?, &metrics),
+        Command::Backup(backup) => commands::backup::run(&settings::data_dir(&global)?, &backup),
+        Command::Restore(restore) => commands::restore::run(&settings::data_dir(&global)?, &restore),
+        Command::RotateKeys => commands::rotate_keys::run(&settings::data_dir(&global)?),
         Command::Bench(output) => commands::bench::run(&global, output),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "coracle", &mut std::io::stdout());

@@ -31,6 +31,13 @@ impl DataDir {
     pub fn pki(&self) -> PathBuf {
         self.0.join("pki")
     }
+    /// The keys that secrets are encrypted with on the disk.
+    pub fn encryption(&self) -> PathBuf {
+        self.pki().join("encryption.yaml")
+    }
+    pub fn audit_log(&self) -> PathBuf {
+        self.logs().join("audit.log")
+    }
     pub fn store(&self) -> PathBuf {
         self.0.join("store")
     }

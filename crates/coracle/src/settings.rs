@@ -8,9 +8,10 @@ use std::{
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::{
-    cli::{Global, Part, Up},
+    cli::{ApiFlags, Global, Part, Up},
     paths::DataDir,
 };
 
@@ -37,21 +38,22 @@ pub struct Settings {
     pub without: Vec<Part>,
     pub node_name: String,
     pub log: String,
+    pub api_server: ApiFlags,
 }
 
 /// The settings file, `coracle.toml`.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
     data_dir: Option<PathBuf>,
     listen: Option<SocketAddr>,
     api_listen: Option<SocketAddr>,
     gateway_listen: Option<SocketAddr>,
     gateway_tls_listen: Option<SocketAddr>,
-    #[serde(default)]
     without: Vec<Part>,
     node_name: Option<String>,
     log: Option<String>,
+    api: ApiFlags,
 }
 
 impl Settings {
@@ -81,7 +83,40 @@ impl Settings {
             without: if up.without.is_empty() { file.without } else { up.without.clone() },
             node_name,
             log: up.log.clone().or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
+            api_server: up.api.over(&file.api)?,
         })
+    }
+}
+
+impl ApiFlags {
+    /// What these say, and where they say nothing, what `file` says.
+    fn over(&self, file: &Self) -> anyhow::Result<Self> {
+        let mut all = file.fields()?;
+        all.extend(self.fields()?);
+        Ok(serde_json::from_value(Value::Object(all))?)
+    }
+
+    /// What is set.
+    fn fields(&self) -> anyhow::Result<Map<String, Value>> {
+        let Value::Object(mut fields) = serde_json::to_value(self)? else { return Ok(Map::new()) };
+        fields.retain(|_, value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()));
+        Ok(fields)
+    }
+
+    /// The same as a command line, for the engine that is started with them. It runs in another directory.
+    pub fn arguments(&self) -> anyhow::Result<Vec<String>> {
+        let mut arguments = Vec::new();
+        for (name, value) in self.fields()? {
+            let values = value.as_array().cloned().unwrap_or_else(|| vec![value]);
+            for value in values {
+                let mut text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                if ["file", "config", "path"].iter().any(|end| name.ends_with(end)) {
+                    text = std::path::absolute(&text)?.display().to_string();
+                }
+                arguments.push(format!("--{name}={text}"));
+            }
+        }
+        Ok(arguments)
     }
 }
 
@@ -141,6 +176,17 @@ mod tests {
         assert_eq!(settings.front, Listen { address: "127.0.0.1:9000".parse().unwrap(), asked_for: true });
         assert_eq!(settings.api, Listen { address: "127.0.0.1:2".parse().unwrap(), asked_for: true });
         assert_eq!(settings.gateway, Listen { address: "127.0.0.1:8080".parse().unwrap(), asked_for: false });
+    }
+
+    #[test]
+    fn flags_of_the_api_server_win_over_its_table() {
+        let table = "[api]\noidc-issuer-url = 'https://a'\noidc-required-claim = ['a=b']\naudit-log-maxsize = 5\n";
+        let flags = ApiFlags { oidc_issuer_url: Some("https://b".to_owned()), ..ApiFlags::default() };
+        let settings = settings(table, Up { api: flags, ..Up::default() }).unwrap();
+        assert_eq!(
+            settings.api_server.arguments().unwrap(),
+            ["--audit-log-maxsize=5", "--oidc-issuer-url=https://b", "--oidc-required-claim=a=b"]
+        );
     }
 
     #[test]

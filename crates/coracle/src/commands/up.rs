@@ -95,6 +95,7 @@ fn spawn(global: &Global, up: &Up, dir: &DataDir, log: &fs::File) -> anyhow::Res
             command.arg(flag).arg(text);
         }
     }
+    command.args(up.api.arguments()?);
     command.current_dir("/").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
     // A session of its own would need setsid between fork and exec; a process group is enough to be left alone by the terminal.
     command.process_group(0);

@@ -15,9 +15,10 @@ def main(image):
 
     seen = []
     watching = watch.Watch()
+    begun = core.list_namespaced_config_map(NAMESPACE).metadata.resource_version
 
     def follow():
-        for event in watching.stream(core.list_namespaced_config_map, NAMESPACE, label_selector="app=shop", timeout_seconds=60):
+        for event in watching.stream(core.list_namespaced_config_map, NAMESPACE, label_selector="app=shop", resource_version=begun, timeout_seconds=60):
             seen.append((event["type"], event["object"].data))
             if event["type"] == "DELETED":
                 watching.stop()

@@ -5,6 +5,8 @@ mod default_class;
 mod escalation;
 mod lifecycle;
 mod limits;
+mod node_restriction;
+mod owner_references;
 mod pod_security;
 pub mod policy;
 mod priority;
@@ -14,6 +16,9 @@ mod service_account;
 mod signing_request;
 mod tolerations;
 pub mod webhook;
+
+pub use node_restriction::{check_token, node_of};
+pub use owner_references::NAME as OWNER_REFERENCES;
 
 use serde_json::Value;
 
@@ -92,6 +97,7 @@ pub fn chain() -> Vec<Box<dyn Admission>> {
         Box::new(lifecycle::NamespaceLifecycle),
         Box::new(limits::LimitRanger),
         Box::new(service_account::ServiceAccount),
+        Box::new(node_restriction::NodeRestriction),
         Box::new(pod_security::PodSecurity),
         Box::new(priority::Priority),
         Box::new(tolerations::DefaultTolerationSeconds),
@@ -99,6 +105,7 @@ pub fn chain() -> Vec<Box<dyn Admission>> {
         Box::new(runtime_class::RuntimeClass),
         Box::new(signing_request::SigningRequest),
         Box::new(escalation::Escalation),
+        Box::new(owner_references::OwnerReferences),
     ]
 }
 

@@ -6,6 +6,7 @@
 mod availability;
 pub mod discovery;
 mod front_proxy;
+mod local;
 mod relay;
 
 use std::sync::Arc;
@@ -78,11 +79,18 @@ impl Aggregate {
         let mut all = Vec::new();
         for record in snapshot.list(PREFIX) {
             let Ok(service) = object::decode(record) else { continue };
-            let same = before.all.iter().find(|foreign| {
-                foreign.record.uid() == record.uid()
-                    && object::decode(&foreign.record).is_ok_and(|known| known["spec"] == service["spec"])
-            });
-            all.extend(same.cloned().or_else(|| Foreign::parse(record, &service, reach, proxy).map(Arc::new)));
+            let known = before.all.iter().find(|foreign| foreign.record.uid() == record.uid());
+            let same = known
+                .filter(|foreign| object::decode(&foreign.record).is_ok_and(|known| known["spec"] == service["spec"]));
+            let read = || {
+                let foreign = Foreign::parse(record, &service, reach, proxy)?;
+                // Until it is looked at again, what was true of it still is.
+                if let Some(known) = known {
+                    foreign.state.store(known.state.load_full());
+                }
+                Some(Arc::new(foreign))
+            };
+            all.extend(same.cloned().or_else(read));
         }
         let unchanged =
             all.len() == before.all.len() && all.iter().zip(&before.all).all(|(new, old)| Arc::ptr_eq(new, old));

@@ -1,8 +1,14 @@
-//! Who asks: client certificates, bearer tokens, service account tokens; anonymous only for health.
+//! Who asks: client certificates, and bearer tokens of many kinds; anonymous only for health.
 
+pub mod bootstrap;
+pub mod config;
 pub mod impersonation;
+pub mod jwt;
 pub mod keys;
+pub mod legacy;
+pub mod oidc;
 pub mod service_account;
+pub mod webhook;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,6 +16,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use futures::future::BoxFuture;
 use http::{HeaderMap, header};
 use ring::digest;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -99,10 +106,22 @@ fn digest_of(token: &str) -> [u8; 32] {
     digest.as_ref().try_into().expect("SHA-256 is 32 bytes")
 }
 
-/// Something that knows tokens: service accounts, and what is added to them later.
+/// Whom a token stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The user.
+    pub user: Arc<User>,
+    /// Those of the wanted audiences that it is meant for; `None` for tokens that name none, which are this server's.
+    pub audiences: Option<Vec<String>>,
+}
+
+/// Whom a token stands for; `None` when it is none of the one who was asked, an error when it is and no longer good.
+pub type Verdict = Result<Option<Found>, String>;
+
+/// Something that knows tokens.
 pub trait TokenAuthenticator: Send + Sync {
-    /// Whom `token` stands for; `None` when it is none of this authenticator's, or no longer good.
-    fn authenticate(&self, token: &str) -> Option<Arc<User>>;
+    /// Whom `token` stands for, shown to one of `audiences`.
+    fn authenticate<'a>(&'a self, token: &'a str, audiences: &'a [String]) -> BoxFuture<'a, Verdict>;
 }
 
 /// All ways of finding out who asks.
@@ -111,11 +130,15 @@ pub struct Authenticator {
     pub tokens: Arc<StaticTokens>,
     /// Others, in order.
     pub others: Vec<Arc<dyn TokenAuthenticator>>,
+    /// Whom tokens for this server are meant for.
+    pub own_audiences: Vec<String>,
+    /// What may be asked for without saying who asks.
+    pub anonymous: config::Anonymous,
 }
 
 impl Authenticator {
     /// Who asks; `None` when nobody says, an error when what they say is not so.
-    pub fn authenticate(
+    pub async fn authenticate(
         &self,
         headers: &HeaderMap,
         certificate: Option<&Arc<User>>,
@@ -124,9 +147,43 @@ impl Authenticator {
             return Ok(Some(user.clone()));
         }
         let Some(token) = bearer(headers) else { return Ok(None) };
-        let found =
-            self.tokens.find(&token).or_else(|| self.others.iter().find_map(|other| other.authenticate(&token)));
-        found.map(Some).ok_or_else(Failure::unauthorized)
+        match self.token(&token, &self.own_audiences).await {
+            Ok(Some((user, _))) => Ok(Some(user)),
+            Ok(None) => Err(Failure::unauthorized()),
+            Err(problem) => {
+                tracing::debug!(problem, "a bearer token was refused");
+                Err(Failure::unauthorized())
+            }
+        }
+    }
+
+    /// Whom a token stands for, and those of `audiences` it is meant for.
+    pub async fn token(&self, token: &str, audiences: &[String]) -> Result<Option<(Arc<User>, Vec<String>)>, String> {
+        if let Some(user) = self.tokens.find(token) {
+            return Ok(self.own(audiences).map(|common| (user, common)));
+        }
+        let mut problems = Vec::new();
+        for other in &self.others {
+            match other.authenticate(token, audiences).await {
+                Ok(None) => {}
+                Ok(Some(Found { user, audiences: Some(common) })) => return Ok(Some((user, common))),
+                Ok(Some(Found { user, audiences: None })) => {
+                    return Ok(self.own(audiences).map(|common| (user, common)));
+                }
+                Err(problem) => problems.push(problem),
+            }
+        }
+        match &problems[..] {
+            [] => Ok(None),
+            [one] => Err(one.clone()),
+            many => Err(format!("[{}]", many.join(", "))),
+        }
+    }
+
+    /// Those of `audiences` that are this server; `None` where there are none.
+    fn own(&self, audiences: &[String]) -> Option<Vec<String>> {
+        let common: Vec<String> = audiences.iter().filter(|one| self.own_audiences.contains(one)).cloned().collect();
+        (!common.is_empty()).then_some(common)
     }
 }
 
@@ -157,19 +214,22 @@ pub fn open_to_all(path: &str) -> bool {
 mod tests {
     use super::*;
 
-    #[test]
-    fn tokens_are_found_and_wrong_ones_refused() {
+    #[tokio::test]
+    async fn tokens_are_found_and_wrong_ones_refused() {
         let tokens = Arc::new(StaticTokens::new([("secret".to_owned(), User::new("kim", ["devs"]))]));
-        let authenticator = Authenticator { tokens, others: Vec::new() };
-        let ask = |value: &str| {
+        let own_audiences = vec!["here".to_owned()];
+        let anonymous = config::Anonymous::default();
+        let authenticator = Authenticator { tokens, others: Vec::new(), own_audiences, anonymous };
+        let ask = async |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());
-            authenticator.authenticate(&headers, None)
+            authenticator.authenticate(&headers, None).await
         };
-        let user = ask("Bearer secret").unwrap().unwrap();
+        let user = ask("Bearer secret").await.unwrap().unwrap();
         assert_eq!((user.name.as_str(), user.groups.len()), ("kim", 2));
-        assert!(ask("bearer  secret").unwrap().is_some());
-        assert_eq!(ask("Bearer other").unwrap_err().code, 401);
-        assert!(ask("Basic secret").unwrap().is_none());
+        assert!(ask("bearer  secret").await.unwrap().is_some());
+        assert_eq!(ask("Bearer other").await.unwrap_err().code, 401);
+        assert!(ask("Basic secret").await.unwrap().is_none());
+        assert_eq!(authenticator.token("secret", &["elsewhere".to_owned()]).await, Ok(None));
     }
 }

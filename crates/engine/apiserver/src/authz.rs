@@ -1,9 +1,11 @@
 //! Who may: the seam between a request and whatever decides about it.
 
 pub mod default_roles;
+mod node;
 pub mod rbac;
 mod stored;
 
+pub use node::NodeOr;
 pub use stored::StoredRbac;
 
 use crate::authn::{MASTERS, User};

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     aggregate,
     authz::default_roles,
-    names, object,
+    names, object, priority,
     registry::Resource,
     server::{Server, commit_failure},
     status::Failure,
@@ -28,6 +28,9 @@ pub async fn ensure(server: &Server) -> Result<(), Failure> {
     for object in default_roles::objects() {
         let plural = if object["kind"] == "ClusterRole" { "clusterroles" } else { "clusterrolebindings" };
         missing.extend(create(server, "rbac.authorization.k8s.io", plural, object)?);
+    }
+    for (plural, object) in priority::defaults::objects() {
+        missing.extend(create(server, priority::defaults::GROUP, plural, object)?);
     }
     missing.extend(create(server, "rbac.authorization.k8s.io", "roles", aggregate::reader_role())?);
     missing.extend(replace(server, "", "configmaps", server.front_proxy.config_map(&server.authority_pem))?);

@@ -1,4 +1,5 @@
-//! Events are news, not archives: an hour after they last happened they are forgotten, as upstream forgets them.
+//! Events are news, not archives: an hour after they last happened they are forgotten, as upstream forgets them; and so are
+//! bootstrap tokens that are over.
 
 use std::time::Duration;
 
@@ -6,13 +7,13 @@ use coracle_store::{Change, Expect, Snapshot};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::server::Server;
+use crate::{authn::bootstrap, server::Server};
 
 const PREFIX: &str = "/core/events/";
 const LIFE: SignedDuration = SignedDuration::from_hours(1);
 const LOOK_EVERY: Duration = Duration::from_secs(5 * 60);
 
-/// Forgets events from time to time, until the server stops.
+/// Forgets events and tokens from time to time, until the server stops.
 pub fn start(server: &Server) {
     let server = server.clone();
     coracle_tasks::spawn("event-expiry", async move {
@@ -21,7 +22,8 @@ pub fn start(server: &Server) {
                 () = server.shutdown.cancelled() => return,
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
-            for change in expired(&server.store.snapshot(), server.clock.now()) {
+            let (snapshot, now) = (server.store.snapshot(), server.clock.now());
+            for change in expired(&snapshot, now).into_iter().chain(bootstrap::expired(&snapshot, now)) {
                 // An event that happened again in between stays.
                 let _forgotten = server.store.commit(vec![change]).await;
             }

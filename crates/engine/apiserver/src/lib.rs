@@ -13,17 +13,21 @@
 
 mod admission;
 mod aggregate;
+pub mod audit;
 pub mod authn;
 pub mod authz;
 mod bootstrap;
 mod crd;
 mod discovery;
+pub mod encryption;
 mod expiry;
 mod health;
 mod metrics;
 mod names;
 mod object;
 mod openapi;
+pub mod own;
+mod priority;
 mod reach;
 mod registry;
 mod remote;
@@ -38,8 +42,9 @@ mod strategy;
 mod subresource;
 mod verbs;
 
+pub use admission::OWNER_REFERENCES;
 pub use authn::{StaticTokens, User, service_account::generate_key};
 pub use authz::{AllowAll, Authorizer};
 pub use serve::client::ClientService;
-pub use server::{Dialer, Options, Server, StartError};
+pub use server::{Dialer, Guards, Options, Server, StartError};
 pub use strategy::service::Cidr;

@@ -183,6 +183,12 @@ pub fn answer(server: &Server) -> Answer {
     ] {
         text += &format!("# TYPE {name} {kind}\n{name} {value}\n");
     }
+    if let Some(audit) = &server.audit {
+        let (written, dropped) = audit.figures();
+        text += &format!("# TYPE apiserver_audit_event_total counter\napiserver_audit_event_total {written}\n");
+        text += "# TYPE apiserver_audit_error_total counter\n";
+        text += &format!("apiserver_audit_error_total{{plugin=\"log\"}} {dropped}\n");
+    }
     let mut by_resource: BTreeMap<String, usize> = BTreeMap::new();
     for resource in &server.registry.served().all {
         let name = resource.group_resource().to_string();

@@ -33,6 +33,12 @@ pub fn is_deleting(object: &Value) -> bool {
     !meta_text(object, "deletionTimestamp").is_empty()
 }
 
+/// Whether deletion may have begun, told without decoding: if not, it has not.
+pub fn may_be_deleting(record: &Record) -> bool {
+    const FIELD: &[u8] = b"\"deletionTimestamp\"";
+    record.value_bytes().windows(FIELD.len()).any(|window| window == FIELD)
+}
+
 /// The finalizers that still hold the object.
 pub fn finalizers(object: &Value) -> impl Iterator<Item = &str> {
     let list = object.get("metadata").and_then(|metadata| metadata.get("finalizers")).and_then(Value::as_array);

@@ -35,6 +35,8 @@ pub struct Remote {
     /// `https://host:port`
     base: String,
     path: String,
+    /// What it is told about who asks.
+    authorization: Option<String>,
     client: Client<HttpsConnector<Connector>, Full<Bytes>>,
 }
 
@@ -101,14 +103,25 @@ impl Remote {
             return Self::new(reach, place, &text("path"), trust, None);
         }
         let url = config["url"].as_str().ok_or_else(|| wrong("a URL or a service must be given"))?;
+        Self::at(reach, url, trust, None)
+    }
+
+    /// The server at a URL.
+    pub fn at(reach: &Reach, url: &str, trust: Trust, identity: Option<&Identity>) -> Result<Self, RemoteError> {
+        let wrong = |why: &str| RemoteError::Description(why.to_owned());
         let uri: Uri = url.parse().map_err(|_| wrong("the url is malformed"))?;
         if uri.scheme_str() != Some("https") {
             return Err(wrong("'https' is the only allowed URL scheme"));
         }
         let authority = uri.authority().ok_or_else(|| wrong("the url names no host"))?;
-        let client = client(reach, Place::Host, trust, None)?;
+        let client = client(reach, Place::Host, trust, identity)?;
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        Ok(Self { base: format!("https://{authority}"), path, client })
+        Ok(Self { base: format!("https://{authority}"), path, authorization: None, client })
+    }
+
+    /// The same server, told who asks by a bearer token.
+    pub fn with_token(self, token: &str) -> Self {
+        Self { authorization: Some(format!("Bearer {token}")), ..self }
     }
 
     /// A server behind a service.
@@ -124,19 +137,38 @@ impl Remote {
             Place::Host => return Err(RemoteError::Description("a host needs a url".into())),
         };
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        Ok(Self { base, path, client: client(reach, place, trust, identity)? })
+        let client = client(reach, place, trust, identity)?;
+        Ok(Self { base, path, authorization: None, client })
     }
 
     /// Asks with a JSON document, and reads the answer's.
     pub async fn post(&self, document: Vec<u8>, timeout: Duration) -> Result<Value, RemoteError> {
         let joint = if self.path.contains('?') { '&' } else { '?' };
         let uri = format!("{}{}{joint}timeout={}s", self.base, self.path, timeout.as_secs());
-        let request = Request::post(&uri)
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::ACCEPT, "application/json, */*")
-            .body(Full::from(document))
-            .map_err(|error| RemoteError::Description(error.to_string()))?;
-        let broken = |error: &(dyn std::error::Error + 'static)| RemoteError::Connection(uri.clone(), causes(error));
+        let request = Request::post(&uri).header(header::CONTENT_TYPE, "application/json");
+        self.exchange(request, &uri, document, timeout).await
+    }
+
+    /// Reads the JSON document that is there.
+    pub async fn get(&self, timeout: Duration) -> Result<Value, RemoteError> {
+        let uri = format!("{}{}", self.base, self.path);
+        self.exchange(Request::get(&uri), &uri, Vec::new(), timeout).await
+    }
+
+    async fn exchange(
+        &self,
+        request: http::request::Builder,
+        uri: &str,
+        document: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Value, RemoteError> {
+        let mut request = request.header(header::ACCEPT, "application/json, */*");
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let request =
+            request.body(Full::from(document)).map_err(|error| RemoteError::Description(error.to_string()))?;
+        let broken = |error: &(dyn std::error::Error + 'static)| RemoteError::Connection(uri.to_owned(), causes(error));
         let exchange = async {
             let answer = self.client.request(request).await.map_err(|error| broken(&error))?;
             let status = answer.status();
@@ -150,7 +182,7 @@ impl Remote {
         };
         match tokio::time::timeout(timeout, exchange).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(RemoteError::Deadline(uri)),
+            Err(_) => Err(RemoteError::Deadline(uri.to_owned())),
         }
     }
 

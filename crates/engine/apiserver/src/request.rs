@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use parking_lot::Mutex;
 
-use crate::authn::User;
+use crate::{audit::Trail, authn::User};
 use accept::Accept;
 use info::RequestInfo;
 use query::Query;
@@ -33,6 +33,7 @@ pub struct Request {
     /// The body; empty for reads.
     pub body: Bytes,
     warnings: Mutex<Vec<String>>,
+    trail: Option<Arc<Trail>>,
 }
 
 impl Request {
@@ -45,7 +46,19 @@ impl Request {
         accept: Accept,
         body: Bytes,
     ) -> Self {
-        Self { info, query, headers, user, accept, body, warnings: Mutex::default() }
+        Self { info, query, headers, user, accept, body, warnings: Mutex::default(), trail: None }
+    }
+
+    /// The same, with what is written down about it.
+    pub fn with_trail(self, trail: Option<Arc<Trail>>) -> Self {
+        Self { trail, ..self }
+    }
+
+    /// Tells auditors something, where there are any.
+    pub fn annotate(&self, key: &str, value: impl Into<String>) {
+        if let Some(trail) = &self.trail {
+            trail.annotate(key, value.into());
+        }
     }
 
     /// Tells the client something in a `Warning` header; said once however often it is found.

@@ -6,18 +6,19 @@ mod route;
 
 pub use route::not_found;
 
-use std::{sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::upgrade::OnUpgrade;
 
 use crate::{
-    aggregate,
+    aggregate, audit,
     authn::{self, User, impersonation},
     authz::{Attributes, Decision},
+    priority,
     request::{Request, accept::Accept, info::RequestInfo, payload, query::Query},
     response::{self, Answer},
     server::Server,
@@ -29,6 +30,8 @@ use crate::{
 pub struct Peer {
     /// The user of a verified client certificate, or of an in-process client.
     pub user: Option<Arc<User>>,
+    /// Where it is; unknown in process.
+    pub address: Option<IpAddr>,
 }
 
 /// A body, wherever it comes from. What went wrong on its way is told by its end.
@@ -57,23 +60,64 @@ async fn respond(server: &Server, peer: &Peer, request: http::Request<Body>) -> 
     let passes_through = labels.verb == "watch" || is_passed_on;
     let accept = if is_passed_on { Ok(accept.unwrap_or_default()) } else { accept };
     let shown = accept.as_ref().copied().unwrap_or_default();
+    // Only auditors look at what is answered once more.
+    let audited = server.audit.as_ref().map(|_| info.clone());
+    let mut way = Way { id: request_id(&parts.headers), ..Way::default() };
     let outcome = match accept {
-        Ok(accept) => answer(server, peer, &parts, info, query, accept, body, upgrade).await,
+        Ok(accept) => answer(server, peer, &parts, info, query, accept, body, upgrade, &mut way).await,
         Err(failure) if labels.is_api() => Err(failure),
-        Err(_) => answer(server, peer, &parts, info, query, Accept::default(), body, upgrade).await,
+        Err(_) => answer(server, peer, &parts, info, query, Accept::default(), body, upgrade, &mut way).await,
     };
-    let mut answer = outcome.unwrap_or_else(|failure| response::failure(shown, &failure));
+    let mut answer = outcome.unwrap_or_else(|failure| {
+        if let Some(trail) = &way.trail {
+            trail.failed(&failure);
+        }
+        response::failure(shown, &failure)
+    });
+    if let Some(trail) = way.trail {
+        let takes_long = answer.status().is_success() && passes_through || answer.status().as_u16() == 101;
+        answer = match takes_long {
+            true => audit::watched(trail, answer).await,
+            false => trail.answered(answer, |bytes| decode_message(server, audited.as_ref()?, bytes)).await,
+        };
+    }
     if !passes_through {
         answer = response::compress(&parts.headers, answer).await;
     }
     server.metrics.end(in_flight, &labels, answer.status().as_u16(), begun.elapsed());
-    if let Ok(id) = HeaderValue::from_str(&crate::names::uid()) {
+    if let Ok(id) = HeaderValue::from_str(&way.id) {
         answer.headers_mut().insert("audit-id", id);
+    }
+    if let Some(place) = way.place {
+        place.tell(&mut answer);
     }
     if parts.method == Method::HEAD {
         *answer.body_mut() = response::whole(Bytes::new());
     }
     answer
+}
+
+/// What is found out about a request on its way, and told with its answer.
+#[derive(Default)]
+struct Way {
+    /// Its own id.
+    id: String,
+    /// What is written down about it.
+    trail: Option<Arc<audit::Trail>>,
+    /// Where it took its seat.
+    place: Option<priority::Place>,
+}
+
+/// The id a client gave its request, or a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get("audit-id").and_then(|value| value.to_str().ok()).filter(|id| !id.is_empty());
+    given.map_or_else(crate::names::uid, |id| id.chars().take(64).collect())
+}
+
+/// A protobuf message of the kind a request is about, as a document.
+fn decode_message(server: &Server, info: &RequestInfo, bytes: &Bytes) -> Option<serde_json::Value> {
+    let resource = server.registry.find(&info.group, &info.version, &info.resource)?;
+    coracle_schema::protobuf::object(bytes, resource.kind.schema.root()).ok()
 }
 
 /// Whether there is a protobuf form of what is asked for.
@@ -96,9 +140,34 @@ async fn answer(
     accept: Accept,
     body: Body,
     upgrade: Option<OnUpgrade>,
+    way: &mut Way,
 ) -> Result<Answer, Failure> {
-    let user = identify(server, peer, parts, &info)?;
-    authorize(server, &user, &info)?;
+    let asking = identify(server, peer, parts, &info).await;
+    if let Some(audit) = &server.audit {
+        let nobody = Arc::default();
+        let incoming = audit::Incoming {
+            info: &info,
+            user: asking.as_ref().unwrap_or(&nobody),
+            id: &way.id,
+            uri: parts.uri.path_and_query().map_or_else(String::new, ToString::to_string),
+            headers: &parts.headers,
+            address: peer.address,
+        };
+        way.trail = audit::Trail::begin(audit, incoming).await;
+    }
+    let asking = asking?;
+    let user = impersonation::effective(&parts.headers, asking.clone(), &*server.authorizer)?;
+    if let Some(trail) = way.trail.as_ref().filter(|_| !Arc::ptr_eq(&user, &asking)) {
+        trail.impersonates(&user);
+    }
+    let _seat = if info.is_resource && is_connection(&info) {
+        None
+    } else {
+        let (place, seat) = server.priority.admit(&info, &user).await;
+        way.place = place;
+        seat?
+    };
+    authorize(server, &user, &info, way.trail.as_deref())?;
     if let Some(foreign) = foreign(server, &info) {
         let body = payload::read(body).await?;
         return aggregate::relay(&foreign, &user, parts, body, upgrade).await;
@@ -106,9 +175,21 @@ async fn answer(
     // Reads have no body, but for deletions' options.
     let reads = matches!(parts.method, Method::GET | Method::HEAD);
     let body = if reads && !is_connection(&info) { Bytes::new() } else { payload::read(body).await? };
-    let request = Arc::new(Request::new(info, query, parts.headers.clone(), user, accept, body));
+    if let Some(trail) = &way.trail {
+        trail.sent(&info, &body, || match payload::media_type(&parts.headers) {
+            "application/yaml" | "application/apply-patch+yaml" => serde_saphyr::from_slice(&body).ok(),
+            _ => decode_message(server, &info, &body),
+        });
+    }
+    let request = Request::new(info, query, parts.headers.clone(), user, accept, body).with_trail(way.trail.clone());
+    let request = Arc::new(request);
     let outcome = route::route(server.clone(), request.clone(), parts.method.clone(), upgrade).await;
-    let mut answer = outcome.unwrap_or_else(|failure| response::failure(accept, &failure));
+    let mut answer = outcome.unwrap_or_else(|failure| {
+        if let Some(trail) = &way.trail {
+            trail.failed(&failure);
+        }
+        response::failure(accept, &failure)
+    });
     response::add_warnings(answer.headers_mut(), request.take_warnings());
     Ok(answer)
 }
@@ -126,21 +207,29 @@ fn foreign(server: &Server, info: &RequestInfo) -> Option<Arc<aggregate::Foreign
     }
 }
 
-fn identify(
+async fn identify(
     server: &Server,
     peer: &Peer,
     parts: &http::request::Parts,
     info: &RequestInfo,
 ) -> Result<Arc<User>, Failure> {
-    let found = server.authenticator.authenticate(&parts.headers, peer.user.as_ref())?;
+    let found = server.authenticator.authenticate(&parts.headers, peer.user.as_ref()).await?;
     match found {
-        Some(user) => impersonation::effective(&parts.headers, user, &*server.authorizer),
-        None if !info.is_resource && authn::open_to_all(&info.path) => Ok(Arc::new(User::anonymous())),
+        Some(user) => Ok(user),
+        None if !info.is_resource && server.authenticator.anonymous.admits(&info.path) => {
+            Ok(Arc::new(User::anonymous()))
+        }
         None => Err(Failure::unauthorized()),
     }
 }
 
-fn authorize(server: &Server, user: &User, info: &RequestInfo) -> Result<(), Failure> {
+fn authorize(server: &Server, user: &User, info: &RequestInfo, trail: Option<&audit::Trail>) -> Result<(), Failure> {
+    let note = |decision: &str, reason: &str| {
+        if let Some(trail) = trail {
+            trail.annotate("authorization.k8s.io/decision", decision.to_owned());
+            trail.annotate("authorization.k8s.io/reason", reason.to_owned());
+        }
+    };
     if !info.is_resource && authn::open_to_all(&info.path) {
         return Ok(());
     }
@@ -157,8 +246,12 @@ fn authorize(server: &Server, user: &User, info: &RequestInfo) -> Result<(), Fai
         resource_request: info.is_resource,
     };
     match server.authorizer.authorize(&attributes) {
-        Decision::Allow { .. } => Ok(()),
+        Decision::Allow { reason } => {
+            note("allow", &reason);
+            Ok(())
+        }
         Decision::Deny { reason } | Decision::NoOpinion { reason } => {
+            note("forbid", &reason);
             let mut why = attributes.denial();
             if !reason.is_empty() {
                 why = format!("{why}: {reason}");

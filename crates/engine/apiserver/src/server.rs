@@ -5,19 +5,28 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use coracle_clock::Clock;
 use coracle_store::{CommitError, Store};
 use futures::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::{self, Admission, webhook::Webhooks},
     aggregate::{Aggregate, FrontProxy},
+    audit::{Audit, AuditSettings},
     authn::{
-        Authenticator, StaticTokens,
+        Authenticator, StaticTokens, TokenAuthenticator,
+        bootstrap::BootstrapTokens,
+        config::Authentication,
+        legacy::LegacyTokens,
+        oidc::Oidc,
         service_account::{BoundObjects, KeyError, ServiceAccountTokens, Signer},
+        webhook::WebhookTokens,
     },
     authz::Authorizer,
     discovery,
+    encryption::Encryption,
     metrics::Metrics,
     object, openapi,
+    priority::Priority,
     reach::Reach,
     registry::Registry,
     status::Failure,
@@ -55,6 +64,21 @@ pub struct Options {
     pub node_ports: std::ops::RangeInclusive<u16>,
     /// Where clients of the cluster's own `kubernetes` service end up.
     pub advertise: Option<SocketAddr>,
+    /// Who else may come in, and what is kept of what they do.
+    pub guards: Guards,
+}
+
+/// What an owner may set about who comes in, and what is kept of what they do.
+#[derive(Debug, Clone, Default)]
+pub struct Guards {
+    /// Tokens that others vouch for.
+    pub authentication: Authentication,
+    /// Whether it is checked who may make whom an object's owner.
+    pub checks_owners: bool,
+    /// What is written down of requests.
+    pub audit: Option<AuditSettings>,
+    /// What the store seals with, to be rotated.
+    pub encryption: Option<Arc<Encryption>>,
 }
 
 /// The API server. Cheap to clone.
@@ -81,8 +105,6 @@ pub struct Inner {
     pub webhooks: Webhooks,
     /// Makes service account tokens.
     pub signer: Arc<Signer>,
-    /// Checks them.
-    pub service_accounts: Arc<ServiceAccountTokens>,
     /// Addresses and ports of services.
     pub services: Arc<Allocator>,
     /// Writes where quotas are to be kept take turns.
@@ -111,6 +133,14 @@ pub struct Inner {
     pub own_address: std::net::Ipv4Addr,
     /// The authority's certificate.
     pub authority_pem: String,
+    /// What the store seals with.
+    pub encryption: Option<Arc<Encryption>>,
+    /// What is written down of requests.
+    pub audit: Option<Arc<Audit>>,
+    /// Whether it is checked who may make whom an object's owner.
+    pub checks_owners: bool,
+    /// Who waits.
+    pub priority: Priority,
 }
 
 impl std::ops::Deref for Server {
@@ -130,6 +160,12 @@ pub enum StartError {
     /// The certificate that other API servers know this one by.
     #[error("cannot make the front proxy's certificate: {0}")]
     FrontProxy(#[from] coracle_certs::Error),
+    /// The audit log cannot be opened.
+    #[error("cannot open the audit log: {0}")]
+    Audit(#[source] std::io::Error),
+    /// Somebody who is to vouch for tokens is not described well.
+    #[error("authentication: {0}")]
+    Authentication(String),
     /// What every cluster has could not be written.
     #[error("cannot write the objects every cluster has: {0}")]
     Bootstrap(Failure),
@@ -144,7 +180,7 @@ impl Server {
 
     async fn begin(store: Store, options: Options) -> Result<Self, StartError> {
         let signer = Arc::new(Signer::new(&options.service_account_key, options.issuer)?);
-        let objects = Arc::new(StoredObjects(store.clone()));
+        let objects = Arc::new(StoredObjects { store: store.clone(), clock: options.clock.clone() });
         let service_accounts = Arc::new(ServiceAccountTokens::new(signer.clone(), objects, options.clock.clone()));
         let services = Arc::new(Allocator::new(options.service_range, options.node_ports));
         for record in store.snapshot().list("/core/services/") {
@@ -154,17 +190,35 @@ impl Server {
         }
         let front_proxy = FrontProxy::new(&*options.clock)?;
         let reach = Reach::new(store.clone(), options.dialer);
+        let mut others: Vec<Arc<dyn TokenAuthenticator>> = vec![
+            service_accounts.clone(),
+            Arc::new(LegacyTokens::new(signer.clone(), store.clone())),
+            Arc::new(BootstrapTokens::new(store.clone(), options.clock.clone())),
+        ];
+        let Authentication { issuers, webhook, anonymous } = options.guards.authentication;
+        for issuer in issuers {
+            let oidc = Oidc::new(issuer, &reach, options.clock.clone()).map_err(StartError::Authentication)?;
+            others.push(Arc::new(oidc));
+        }
+        if let Some(webhook) = webhook {
+            let asked = WebhookTokens::new(&webhook, &reach).map_err(StartError::Authentication)?;
+            others.push(Arc::new(asked));
+        }
+        let audit = options.guards.audit.map(|settings| Audit::start(settings, options.clock.clone()));
+        let audit = audit.transpose().map_err(StartError::Audit)?.map(Arc::new);
+        let priority = Priority::new(store.clone());
+        let own_audiences = service_accounts.own_audience();
+        let authenticator = Authenticator { tokens: options.tokens, others, own_audiences, anonymous };
         let server = Self(Arc::new(Inner {
             store,
             registry: Registry::new(),
             clock: options.clock,
-            authenticator: Authenticator { tokens: options.tokens, others: vec![service_accounts.clone()] },
+            authenticator,
             authorizer: options.authorizer,
             admission: admission::chain(),
             webhooks: Webhooks::new(&reach),
             policies: admission::policy::Policies::default(),
             signer,
-            service_accounts,
             services,
             quota_turn: Arc::default(),
             metrics: Metrics::default(),
@@ -179,10 +233,15 @@ impl Server {
             advertise: options.advertise,
             own_address: std::net::Ipv4Addr::from(u32::from(options.service_range.network) + 1),
             authority_pem: options.authority_pem,
+            encryption: options.guards.encryption,
+            audit,
+            checks_owners: options.guards.checks_owners,
+            priority,
         }));
         crate::bootstrap::ensure(&server).await.map_err(StartError::Bootstrap)?;
         crate::crd::start(&server).await;
         crate::expiry::start(&server);
+        crate::authn::legacy::start(&server);
         crate::aggregate::start(&server);
         admission::quota::status::start(&server);
         admission::policy::start(&server);
@@ -196,11 +255,25 @@ impl Server {
 }
 
 /// Bound objects, looked up in the store.
-struct StoredObjects(Store);
+struct StoredObjects {
+    store: Store,
+    clock: Arc<dyn Clock>,
+}
+
+/// What is on its way out may still say good-bye for so long.
+const LAST_WORDS: SignedDuration = SignedDuration::from_secs(60);
 
 impl BoundObjects for StoredObjects {
     fn uid(&self, resource: &str, namespace: &str, name: &str) -> Option<String> {
-        let record = self.0.get(&format!("/core/{resource}/{namespace}/{name}"))?;
+        let in_namespace = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
+        let record = self.store.get(&format!("/core/{resource}/{in_namespace}{name}"))?;
+        if object::may_be_deleting(&record) {
+            let value = object::decode(&record).ok()?;
+            let deleted: Option<Timestamp> = object::meta_text(&value, "deletionTimestamp").parse().ok();
+            if deleted.is_some_and(|deleted| self.clock.now().duration_since(deleted) > LAST_WORDS) {
+                return None;
+            }
+        }
         Some(record.uid().to_owned())
     }
 }

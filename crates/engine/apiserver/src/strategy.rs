@@ -11,6 +11,7 @@ mod webhook;
 pub use pod::quality_of_service;
 mod secret;
 pub mod service;
+mod signing_request;
 
 use serde_json::Value;
 
@@ -125,6 +126,7 @@ pub fn of(group: &str, plural: &str) -> &'static dyn Strategy {
         ("", "namespaces") => &namespace::NamespaceStrategy,
         ("", "nodes") => &node::NodeStrategy,
         ("", "secrets") => &secret::SecretStrategy,
+        ("certificates.k8s.io", "certificatesigningrequests") => &signing_request::SigningRequestStrategy,
         ("batch", "jobs") => &job::JobStrategy,
         ("apiextensions.k8s.io", "customresourcedefinitions") => &definition::DefinitionStrategy,
         ("admissionregistration.k8s.io", "validatingwebhookconfigurations" | "mutatingwebhookconfigurations") => {

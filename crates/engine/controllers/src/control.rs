@@ -2,6 +2,7 @@
 
 use std::{fmt::Debug, future::Future, hash::Hash, sync::Arc, time::Duration};
 
+use coracle_certs::Authority;
 use coracle_client::{AbortOnDrop, Cache, Caches, Change, Events, Key};
 use coracle_clock::Clock;
 use futures::{StreamExt, stream::FuturesUnordered};
@@ -26,6 +27,8 @@ pub struct Context {
     pub events: Events,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Signs certificate requests; without one nobody does.
+    pub authority: Option<Arc<Authority>>,
 }
 
 impl Context {
@@ -33,7 +36,12 @@ impl Context {
     pub fn new(client: Client, clock: Arc<dyn Clock>) -> Self {
         let caches = Caches::new(client.clone());
         let events = Events::new(client.clone(), Arc::clone(&clock));
-        Self { client, caches, events, clock }
+        Self { client, caches, events, clock, authority: None }
+    }
+
+    /// The same, with an authority that signs certificate requests.
+    pub fn with_authority(self, authority: Arc<Authority>) -> Self {
+        Self { authority: Some(authority), ..self }
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -3,6 +3,7 @@
 //! A controller is told keys of objects to look at, compares what its caches say with what should be, and changes the
 //! difference through the API. It keeps no state that matters: killed at any moment, it goes on from what the API says.
 
+pub mod certificates;
 mod control;
 pub mod cronjob;
 pub mod daemonset;
@@ -18,6 +19,7 @@ mod owner;
 mod pods;
 mod queue;
 pub mod replicaset;
+pub mod role_aggregation;
 pub mod serviceaccounts;
 pub mod statefulset;
 mod template;
@@ -48,6 +50,8 @@ async fn run_all(context: Context, authority_pem: String) {
         coracle_tasks::spawn("endpoint-slice-controller", endpoints::run(own())),
         coracle_tasks::spawn("endpoint-slice-mirroring-controller", endpoints::mirror::run(own())),
         coracle_tasks::spawn("disruption-controller", disruption::run(own())),
+        coracle_tasks::spawn("certificate-controller", certificates::run(own())),
+        coracle_tasks::spawn("clusterrole-aggregation-controller", role_aggregation::run(own())),
         coracle_tasks::spawn("garbage-collector", garbage::run(own())),
     ];
     let _ended_with_this = running.map(AbortOnDrop);

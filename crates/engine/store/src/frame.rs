@@ -6,23 +6,41 @@
 //! frame  = c0 de f5 fe  length:u32  crc32c(length, payload):u32  payload
 //! payload = entry*                                                                    one group of commits
 //! entry  = kind:u8 revision:u64 key_length:u32 meta_length:u32 body_length:u32 body   body = key, meta, value
+//! kind   = 0 written, 1 deleted; + 2 where all of the body after the key is sealed;
+//!          4 the time, in the place of the revision, in milliseconds since 1970, of what follows
 //! ```
 //! In a log the header's revision is the last one before the file; in a snapshot, the one it shows. The space after a
 //! log's last frame is zeros. A frame is on disk wholly or it does not count, and no text can look like a frame's start.
 
 use std::{io, sync::Arc};
 
+use coracle_clock::Clock;
+
 use crate::{
     disk::DiskFile,
     record::{Entry, Record},
+    seal::Sealer,
 };
 
 pub(crate) const HEADER_BYTES: usize = 32;
 pub(crate) const FRAME_HEADER_BYTES: usize = 12;
 const FRAME_START: [u8; 4] = [0xc0, 0xde, 0xf5, 0xfe];
 const NAME: &[u8; 7] = b"CORACLE";
-/// The version of the format that is written, and the only one that there is.
-pub(crate) const VERSION: u32 = 1;
+/// The version of the format that is written. Version 1, which is read as well, had neither sealed entries nor times.
+pub(crate) const VERSION: u32 = 2;
+const OLDEST_VERSION: u32 = 1;
+const DELETED: u8 = 1;
+const SEALED: u8 = 2;
+const TIME: u8 = 4;
+
+/// How entries are written.
+#[derive(Clone, Default)]
+pub(crate) struct Form {
+    /// Seals what is secret.
+    pub(crate) sealer: Option<Arc<dyn Sealer>>,
+    /// Says when.
+    pub(crate) clock: Option<Arc<dyn Clock>>,
+}
 
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +96,7 @@ impl Header {
             (name == NAME).then_some(header)
         };
         let (kind_byte, version, revision, objects, crc) = read().ok_or(HeaderError::Broken)?;
-        if version != VERSION {
+        if !(OLDEST_VERSION..=VERSION).contains(&version) {
             return Err(HeaderError::Version(version));
         }
         if kind_byte != kind.byte() || crc != crc32c::crc32c(&bytes[..28]) {
@@ -90,42 +108,58 @@ impl Header {
 
 /// A frame under construction.
 #[derive(Default)]
-pub(crate) struct FrameBuilder(Vec<u8>);
+pub(crate) struct FrameBuilder {
+    bytes: Vec<u8>,
+    form: Form,
+}
 
 impl FrameBuilder {
+    pub(crate) fn new(form: Form) -> Self {
+        Self { bytes: Vec::new(), form }
+    }
+
     /// Takes up the next frame, keeping the buffer.
     pub(crate) fn start(&mut self) {
-        self.0.clear();
-        self.0.extend_from_slice(&[0; FRAME_HEADER_BYTES]);
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&[0; FRAME_HEADER_BYTES]);
+        if let Some(clock) = &self.form.clock {
+            let now = u64::try_from(clock.now().as_millisecond()).unwrap_or(0);
+            self.head(TIME, now, 0, 0, 0);
+        }
     }
 
     pub(crate) fn push(&mut self, deleted: bool, record: &Record) {
-        let body = record.body();
-        self.0.push(u8::from(deleted));
-        self.0.extend_from_slice(&record.revision().to_le_bytes());
-        self.0.extend_from_slice(&record.key_len().to_le_bytes());
-        self.0.extend_from_slice(&record.meta_len().to_le_bytes());
-        let body_len = u32::try_from(body.len()).expect("keys and values are checked to be short");
-        self.0.extend_from_slice(&body_len.to_le_bytes());
-        self.0.extend_from_slice(body);
+        let (body, key_len, revision) = (record.body(), record.key_len(), record.revision());
+        let (key, rest) = body.split_at(key_len as usize);
+        let sealed = self.form.sealer.as_ref().and_then(|sealer| sealer.seal(record.key(), rest));
+        let kind = if deleted { DELETED } else { 0 } | if sealed.is_some() { SEALED } else { 0 };
+        let rest = sealed.as_deref().unwrap_or(rest);
+        self.head(kind, revision, key_len, record.meta_len(), key.len() + rest.len());
+        self.bytes.extend_from_slice(key);
+        self.bytes.extend_from_slice(rest);
+    }
+
+    fn head(&mut self, kind: u8, revision: u64, key_len: u32, meta_len: u32, body_len: usize) {
+        let body_len = u32::try_from(body_len).expect("keys and values are checked to be short");
+        self.bytes.push(kind);
+        self.bytes.extend_from_slice(&revision.to_le_bytes());
+        for len in [key_len, meta_len, body_len] {
+            self.bytes.extend_from_slice(&len.to_le_bytes());
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.len() <= FRAME_HEADER_BYTES
+        self.bytes.len()
     }
 
     /// The finished frame.
     pub(crate) fn finish(&mut self) -> &[u8] {
-        let payload_len = u32::try_from(self.0.len() - FRAME_HEADER_BYTES).expect("groups are bounded");
-        self.0[..4].copy_from_slice(&FRAME_START);
-        self.0[4..8].copy_from_slice(&payload_len.to_le_bytes());
-        let crc = frame_crc(payload_len, &self.0[FRAME_HEADER_BYTES..]);
-        self.0[8..12].copy_from_slice(&crc.to_le_bytes());
-        &self.0
+        let payload_len = u32::try_from(self.bytes.len() - FRAME_HEADER_BYTES).expect("groups are bounded");
+        self.bytes[..4].copy_from_slice(&FRAME_START);
+        self.bytes[4..8].copy_from_slice(&payload_len.to_le_bytes());
+        let crc = frame_crc(payload_len, &self.bytes[FRAME_HEADER_BYTES..]);
+        self.bytes[8..12].copy_from_slice(&crc.to_le_bytes());
+        &self.bytes
     }
 }
 
@@ -145,17 +179,35 @@ impl LogEntry {
     }
 }
 
-/// The entries of a payload; `None` where the bytes are none.
-pub(crate) fn entries(payload: &[u8]) -> impl Iterator<Item = Option<LogEntry>> {
+/// One thing in a frame.
+pub(crate) enum Item {
+    Entry(LogEntry),
+    /// When what follows was written, in milliseconds since 1970.
+    Time(u64),
+}
+
+/// Why one cannot be read.
+pub(crate) enum ItemError {
+    /// The bytes are none.
+    Broken,
+    /// It is sealed, and cannot be opened.
+    Sealed(String),
+}
+
+/// The items of a payload, up to the first that cannot be read.
+pub(crate) fn items<'a>(
+    payload: &'a [u8],
+    sealer: Option<&'a dyn Sealer>,
+) -> impl Iterator<Item = Result<Item, ItemError>> + 'a {
     let mut fields = Fields(payload);
     let mut failed = false;
     std::iter::from_fn(move || {
         if failed || fields.0.is_empty() {
             return None;
         }
-        let entry = fields.entry();
-        failed = entry.is_none();
-        Some(entry)
+        let item = fields.item(sealer);
+        failed = item.is_err();
+        Some(item)
     })
 }
 
@@ -253,15 +305,31 @@ impl<'a> Fields<'a> {
         self.take(8)?.try_into().ok().map(u64::from_le_bytes)
     }
 
-    fn entry(&mut self) -> Option<LogEntry> {
-        let deleted = match self.u8()? {
-            0 => false,
-            1 => true,
-            _ => return None,
+    fn item(&mut self, sealer: Option<&dyn Sealer>) -> Result<Item, ItemError> {
+        let (kind, revision, key_len, meta_len, body) = self.parts().ok_or(ItemError::Broken)?;
+        if kind == TIME {
+            return Ok(Item::Time(revision));
+        }
+        if kind & !(DELETED | SEALED) != 0 {
+            return Err(ItemError::Broken);
+        }
+        let record = if kind & SEALED == 0 {
+            Record::unpack(body, key_len, meta_len, revision)
+        } else {
+            let (key, sealed) = body.split_at_checked(key_len as usize).ok_or(ItemError::Broken)?;
+            let name = std::str::from_utf8(key).map_err(|_| ItemError::Broken)?;
+            let missing = || ItemError::Sealed(format!("{name} is sealed, and there is no key"));
+            let opened = sealer.ok_or_else(missing)?.open(name, sealed);
+            let opened = opened.map_err(|problem| ItemError::Sealed(format!("{name}: {problem}")))?;
+            Record::unpack(&[key, opened.as_slice()].concat(), key_len, meta_len, revision)
         };
-        let (revision, key_len, meta_len, body_len) = (self.u64()?, self.u32()?, self.u32()?, self.u32()?);
-        let body = self.take(body_len as usize)?;
-        let record = Record::unpack(body, key_len, meta_len, revision)?;
-        Some(LogEntry { deleted, record: Arc::new(record) })
+        let record = Arc::new(record.ok_or(ItemError::Broken)?);
+        Ok(Item::Entry(LogEntry { deleted: kind & DELETED != 0, record }))
+    }
+
+    fn parts(&mut self) -> Option<(u8, u64, u32, u32, &'a [u8])> {
+        let (kind, revision, key_len, meta_len, body_len) =
+            (self.u8()?, self.u64()?, self.u32()?, self.u32()?, self.u32()?);
+        Some((kind, revision, key_len, meta_len, self.take(body_len as usize)?))
     }
 }

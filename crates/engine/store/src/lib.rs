@@ -15,6 +15,7 @@ mod frame;
 mod log;
 mod open;
 mod record;
+mod seal;
 #[cfg(test)]
 mod simulation;
 mod snapshot;
@@ -23,11 +24,12 @@ mod store;
 mod watch;
 mod writer;
 
-pub use backup::{Backup, BackupError, REVISION_LEAP, restore};
+pub use backup::{Backup, BackupError, Contents, REVISION_LEAP, Restore};
 pub use change::{Change, CommitError, Committed, Conflict, Expect, Value, Write};
 pub use coracle_disk as disk;
-pub use open::OpenError;
+pub use open::{OpenError, OutOfReach, Until};
 pub use record::{Meta, Record};
+pub use seal::Sealer;
 pub use snapshot::{RevisionError, Snapshot};
 pub use store::{Options, Statistics, Store};
 pub use watch::{Compacted, Event, EventKind, WatchError, Watcher};

@@ -7,7 +7,7 @@ use std::{io, sync::Arc};
 
 use crate::{
     disk::{Disk, DiskFile},
-    frame::{FileKind, Found, Frames, LogEntry, VERSION, entries},
+    frame::{FileKind, Form, Found, Frames, Item, ItemError, LogEntry, VERSION, items},
     log::{self, Log},
     record::Entry,
     snapshot::Snapshot,
@@ -55,9 +55,22 @@ pub enum OpenError {
         /// The revision it continues from.
         found: u64,
     },
+    /// Something is sealed with a key that is not there.
+    #[error(
+        "{file} cannot be opened at byte {offset}: {problem}. Nothing was changed. Put the encryption key that it was \
+         written with back where it was"
+    )]
+    Sealed {
+        /// The file.
+        file: String,
+        /// Where the first thing that cannot be opened stands.
+        offset: u64,
+        /// What, and why.
+        problem: String,
+    },
     /// Written by another version.
     #[error(
-        "{file} has format version {version}, and this version of coracle reads {VERSION}: use the coracle that wrote it"
+        "{file} has format version {version}, and this version of coracle reads up to {VERSION}: use the coracle that wrote it"
     )]
     Version {
         /// The file.
@@ -71,16 +84,27 @@ impl OpenError {
     pub(crate) fn damaged(disk: &dyn Disk, name: &str, offset: u64, problem: impl Into<String>) -> Self {
         Self::Damaged { file: path(disk, name), offset, problem: problem.into() }
     }
+
+    pub(crate) fn item(disk: &dyn Disk, name: &str, offset: u64, error: ItemError) -> Self {
+        match error {
+            ItemError::Broken => Self::damaged(disk, name, offset, "an entry cannot be read"),
+            ItemError::Sealed(problem) => Self::Sealed { file: path(disk, name), offset, problem },
+        }
+    }
 }
 
 /// Opens the store on a disk.
 pub(crate) fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<(Arc<Shared>, Writer), OpenError> {
     let found = Files::list(&*disk)?;
+    let form = options.form();
     let (base, snapshot_bytes) = match found.snapshots.last() {
-        Some(revision) => snapshot_file::read(&*disk, &snapshot_file::file_name(*revision))?,
+        Some(revision) => {
+            let read = snapshot_file::read(&*disk, &snapshot_file::file_name(*revision), &form)?;
+            (read.snapshot, read.bytes)
+        }
         None => (Snapshot::new(FIRST_REVISION, imbl::OrdSet::new()), 0),
     };
-    let mut replay = Replay::new(&base);
+    let mut replay = Replay::new(&base, form.clone(), Until::default());
     let tail = replay.logs(&*disk, found.logs_after(base.revision()))?;
     found.remove_leftovers(&*disk, base.revision(), &replay)?;
     let log = match tail {
@@ -96,8 +120,57 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<(Arc<Shared
     topics.announce(replay.events, &present);
     let shared = Arc::new(Shared::new(&present, topics));
     let older_bytes = replay.bytes.saturating_sub(log.bytes());
-    let writer = Writer::new(Arc::clone(&shared), disk, log, options.compact_after_bytes, snapshot_bytes, older_bytes);
+    let writer =
+        Writer::new(Arc::clone(&shared), disk, log, form, options.compact_after_bytes, snapshot_bytes, older_bytes);
     Ok((shared, writer))
+}
+
+/// The state in a directory's files, up to a point; nothing is changed.
+pub(crate) fn state_at(disk: &dyn Disk, form: &Form, until: Until) -> Result<Result<Snapshot, OutOfReach>, OpenError> {
+    let found = Files::list(disk)?;
+    let (base, written_ms) = match found.snapshots.last() {
+        Some(revision) => {
+            let read = snapshot_file::read(disk, &snapshot_file::file_name(*revision), form)?;
+            (read.snapshot, read.written_ms)
+        }
+        None => (Snapshot::new(FIRST_REVISION, imbl::OrdSet::new()), Some(0)),
+    };
+    let mut replay = Replay::new(&base, form.clone(), until);
+    replay.logs(disk, found.logs_after(base.revision()))?;
+    let reach = OutOfReach { oldest: base.revision(), newest: replay.newest, oldest_ms: written_ms };
+    let too_old = until.unix_ms.is_some_and(|ms| written_ms.is_none_or(|written| ms < written));
+    let unknown = until.revision.is_some_and(|revision| revision < reach.oldest || revision > reach.newest);
+    if too_old || unknown || (until.unix_ms.is_some() && replay.is_timeless) {
+        return Ok(Err(reach));
+    }
+    Ok(Ok(Snapshot::new(replay.revision, replay.objects)))
+}
+
+/// Up to where the log is followed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Until {
+    /// The last revision that counts.
+    pub revision: Option<u64>,
+    /// The last moment that counts, in milliseconds since 1970.
+    pub unix_ms: Option<u64>,
+}
+
+impl Until {
+    fn includes(&self, revision: u64, written_ms: Option<u64>) -> bool {
+        self.revision.is_none_or(|last| revision <= last)
+            && self.unix_ms.is_none_or(|last| written_ms.is_some_and(|written| written <= last))
+    }
+}
+
+/// What a log has, where a point was asked for that it has not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutOfReach {
+    /// The oldest revision.
+    pub oldest: u64,
+    /// The newest.
+    pub newest: u64,
+    /// When the oldest was, in milliseconds since 1970, where that is known.
+    pub oldest_ms: Option<u64>,
 }
 
 /// The files there are, oldest first.
@@ -151,12 +224,31 @@ struct Replay {
     bytes: u64,
     /// Files without a commit that were started and then not used, because it was not known whether starting had worked.
     empty_leftovers: Vec<u64>,
+    form: Form,
+    until: Until,
+    /// The newest revision there is, whether it counts or not.
+    newest: u64,
+    /// When what is read next was written.
+    written_ms: Option<u64>,
+    /// Whether something has no time.
+    is_timeless: bool,
 }
 
 impl Replay {
-    fn new(base: &Snapshot) -> Self {
+    fn new(base: &Snapshot, form: Form, until: Until) -> Self {
         let (objects, revision) = (base.0.objects.clone(), base.revision());
-        Self { objects, revision, events: Vec::new(), bytes: 0, empty_leftovers: Vec::new() }
+        Self {
+            objects,
+            revision,
+            events: Vec::new(),
+            bytes: 0,
+            empty_leftovers: Vec::new(),
+            form,
+            until,
+            newest: revision,
+            written_ms: None,
+            is_timeless: false,
+        }
     }
 
     fn logs(&mut self, disk: &dyn Disk, bases: &[u64]) -> Result<Option<Tail>, OpenError> {
@@ -166,8 +258,8 @@ impl Replay {
             let name = log::file_name(*base);
             let file = disk.open(&name)?;
             let header = read_header(disk, &name, &*file, FileKind::Log);
-            let unused = header.is_err() || torn.is_some() || *base < self.revision;
-            if unused && *base <= self.revision && starts_no_commit(&*file)? {
+            let unused = header.is_err() || torn.is_some() || *base < self.newest;
+            if unused && *base <= self.newest && starts_no_commit(&*file)? {
                 self.empty_leftovers.push(*base);
                 continue;
             }
@@ -181,9 +273,9 @@ impl Replay {
             }
             header?;
             // The first log may start before the snapshot; what the snapshot has is passed over.
-            if *base != self.revision && (tail.is_some() || *base > self.revision) {
+            if *base != self.newest && (tail.is_some() || *base > self.newest) {
                 let place = disk.place();
-                return Err(OpenError::Missing { after: self.revision, place, next: name, found: *base });
+                return Err(OpenError::Missing { after: self.newest, place, next: name, found: *base });
             }
             let (end, whole) = self.log(disk, &name, &*file)?;
             torn = (!whole).then_some((name, end));
@@ -202,16 +294,22 @@ impl Replay {
             let damaged = |problem: String| OpenError::damaged(disk, name, offset, problem);
             match frames.next()? {
                 Found::Frame(payload) => {
-                    for entry in entries(payload) {
-                        let entry = entry.ok_or_else(|| damaged("an entry cannot be read".to_owned()))?;
+                    let sealer = self.form.sealer.clone();
+                    self.written_ms = None;
+                    for item in items(payload, sealer.as_deref()) {
+                        let entry = match item.map_err(|error| OpenError::item(disk, name, offset, error))? {
+                            Item::Time(ms) => {
+                                self.written_ms = Some(ms);
+                                continue;
+                            }
+                            Item::Entry(entry) => entry,
+                        };
                         let revision = entry.record.revision();
                         if revision <= last {
                             return Err(damaged(format!("revision {revision} comes after {last}")));
                         }
                         last = revision;
-                        if revision > self.revision {
-                            self.apply(entry);
-                        }
+                        self.take(entry);
                     }
                 }
                 Found::End => return Ok((offset, true)),
@@ -229,6 +327,18 @@ impl Replay {
                     )));
                 }
             }
+        }
+    }
+
+    fn take(&mut self, entry: LogEntry) {
+        let revision = entry.record.revision();
+        if revision <= self.newest {
+            return;
+        }
+        self.newest = revision;
+        self.is_timeless |= self.written_ms.is_none();
+        if self.until.includes(revision, self.written_ms) {
+            self.apply(entry);
         }
     }
 

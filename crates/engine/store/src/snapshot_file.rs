@@ -6,7 +6,7 @@ use imbl::OrdSet;
 
 use crate::{
     disk::{Disk, DiskFile},
-    frame::{FileKind, Found, FrameBuilder, Frames, HEADER_BYTES, Header, HeaderError, entries},
+    frame::{FileKind, Form, Found, FrameBuilder, Frames, HEADER_BYTES, Header, HeaderError, Item, items},
     open::OpenError,
     record::Entry,
     snapshot::Snapshot,
@@ -18,9 +18,9 @@ const FRAME_TARGET_BYTES: usize = 256 << 10;
 const SYNC_EVERY_BYTES: u64 = 4 << 20;
 
 /// Writes a file `name` that holds a snapshot as of `revision`; it is there wholly or not at all. Returns its size.
-pub(crate) fn write(disk: &dyn Disk, name: &str, snapshot: &Snapshot, revision: u64) -> io::Result<u64> {
+pub(crate) fn write(disk: &dyn Disk, name: &str, snapshot: &Snapshot, revision: u64, form: &Form) -> io::Result<u64> {
     let partial = format!("{name}.partial");
-    let written = write_objects(&mut *disk.create(&partial)?, snapshot, revision);
+    let written = write_objects(&mut *disk.create(&partial)?, snapshot, revision, form);
     let bytes = written.inspect_err(|_| {
         // The disk may be full: what is half done only makes it fuller.
         let _removed = disk.remove(&partial);
@@ -30,9 +30,10 @@ pub(crate) fn write(disk: &dyn Disk, name: &str, snapshot: &Snapshot, revision: 
     Ok(bytes)
 }
 
-fn write_objects(file: &mut dyn DiskFile, snapshot: &Snapshot, revision: u64) -> io::Result<u64> {
+fn write_objects(file: &mut dyn DiskFile, snapshot: &Snapshot, revision: u64, form: &Form) -> io::Result<u64> {
     file.write_at(0, &Header { kind: FileKind::Snapshot, revision, objects: snapshot.len() as u64 }.encode())?;
-    let mut writer = FrameWriter { file, offset: HEADER_BYTES as u64, synced: 0, frame: FrameBuilder::default() };
+    let frame = FrameBuilder::new(form.clone());
+    let mut writer = FrameWriter { file, offset: HEADER_BYTES as u64, synced: 0, frame };
     writer.frame.start();
     for record in snapshot.list("") {
         writer.frame.push(false, record);
@@ -40,9 +41,8 @@ fn write_objects(file: &mut dyn DiskFile, snapshot: &Snapshot, revision: u64) ->
             writer.flush()?;
         }
     }
-    if !writer.frame.is_empty() {
-        writer.flush()?;
-    }
+    // The last frame, which tells the time even where nothing is in it.
+    writer.flush()?;
     writer.file.sync()?;
     Ok(writer.offset)
 }
@@ -68,23 +68,36 @@ impl FrameWriter<'_> {
     }
 }
 
-/// Reads a snapshot file, and its size.
-pub(crate) fn read(disk: &dyn Disk, name: &str) -> Result<(Snapshot, u64), OpenError> {
+/// A snapshot file, read.
+pub(crate) struct Read {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) bytes: u64,
+    /// When it was written, in milliseconds since 1970, where that is known.
+    pub(crate) written_ms: Option<u64>,
+}
+
+/// Reads a snapshot file.
+pub(crate) fn read(disk: &dyn Disk, name: &str, form: &Form) -> Result<Read, OpenError> {
     let file = disk.open(name)?;
     let header = read_header(disk, name, &*file, FileKind::Snapshot)?;
     let mut frames = Frames::new(&*file)?;
     let mut objects: OrdSet<Entry> = OrdSet::new();
+    let mut written_ms = None;
     loop {
         let offset = frames.offset;
         let damaged = |problem| OpenError::damaged(disk, name, offset, problem);
         match frames.next()? {
             Found::Frame(payload) => {
-                for entry in entries(payload) {
-                    let entry = entry.ok_or_else(|| damaged("an entry cannot be read"))?;
-                    if entry.record.revision() > header.revision {
-                        return Err(damaged("an object is newer than the file"));
+                for item in items(payload, form.sealer.as_deref()) {
+                    match item.map_err(|error| OpenError::item(disk, name, offset, error))? {
+                        Item::Time(ms) => written_ms = written_ms.or(Some(ms)),
+                        Item::Entry(entry) if entry.record.revision() > header.revision => {
+                            return Err(damaged("an object is newer than the file"));
+                        }
+                        Item::Entry(entry) => {
+                            objects.insert(Entry(Arc::clone(&entry.record)));
+                        }
                     }
-                    objects.insert(Entry(Arc::clone(&entry.record)));
                 }
             }
             Found::End => break,
@@ -94,7 +107,7 @@ pub(crate) fn read(disk: &dyn Disk, name: &str) -> Result<(Snapshot, u64), OpenE
     if objects.len() as u64 != header.objects {
         return Err(OpenError::damaged(disk, name, frames.offset, "objects are missing at the end"));
     }
-    Ok((Snapshot::new(header.revision, objects), frames.offset))
+    Ok(Read { snapshot: Snapshot::new(header.revision, objects), bytes: frames.offset, written_ms })
 }
 
 /// Reads and checks the start of a file.

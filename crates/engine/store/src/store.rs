@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    io::Write,
     path::Path,
     sync::Arc,
     thread::JoinHandle,
@@ -9,6 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use coracle_clock::Clock;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -16,8 +18,10 @@ use crate::{
     backup::{self, Backup, BackupError},
     change::{Change, CommitError, Committed},
     disk::{Directory, Disk, MemoryDisk},
+    frame::Form,
     open::{self, OpenError},
     record::Record,
+    seal::Sealer,
     snapshot::{RevisionError, Snapshot, State},
     watch::{Event, Topics, WatchError, Watcher},
     writer::{Pending, Request},
@@ -30,8 +34,8 @@ const PINS_MAX: usize = 64;
 /// How long they are kept: as long as upstream's continue tokens live.
 const PIN_LIFE: Duration = Duration::from_secs(5 * 60);
 
-/// How much the store remembers, and when it tidies up.
-#[derive(Debug, Clone)]
+/// How much the store remembers, when it tidies up, and how it writes.
+#[derive(Clone)]
 pub struct Options {
     /// Events each topic remembers for watchers that resume.
     pub history_events: usize,
@@ -42,11 +46,28 @@ pub struct Options {
     /// The log is made longer by this many bytes at a time, so that commits write into space that is theirs already:
     /// faster to sync, and a full disk is found out before anything is at stake.
     pub reserve_bytes: u64,
+    /// Seals what is secret on its way to the disk.
+    pub sealer: Option<Arc<dyn Sealer>>,
+    /// Notes in the log when things were written, so that a backup can be restored to a moment.
+    pub clock: Option<Arc<dyn Clock>>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { history_events: 10_000, history_bytes: 8 << 20, compact_after_bytes: 16 << 20, reserve_bytes: 1 << 20 }
+        Self {
+            history_events: 10_000,
+            history_bytes: 8 << 20,
+            compact_after_bytes: 16 << 20,
+            reserve_bytes: 1 << 20,
+            sealer: None,
+            clock: None,
+        }
+    }
+}
+
+impl Options {
+    pub(crate) fn form(&self) -> Form {
+        Form { sealer: self.sealer.clone(), clock: self.clock.clone() }
     }
 }
 
@@ -183,12 +204,37 @@ impl Store {
         seen.wait_for(|seen| *seen >= revision).await.expect("the store itself keeps the channel alive");
     }
 
-    /// Writes everything as it is now to one file, while writes go on.
-    pub async fn backup(&self, to: &Path) -> Result<Backup, BackupError> {
-        let (snapshot, to) = (self.snapshot(), to.to_owned());
-        tokio::task::spawn_blocking(move || backup::write(&snapshot, &to))
+    /// Writes everything there is on disk, the log's history included, to one stream that is checksummed, while writes
+    /// go on. `more` are files of others that go with it.
+    pub async fn backup(
+        &self,
+        into: impl Write + Send + 'static,
+        more: Vec<(String, Vec<u8>)>,
+    ) -> Result<Backup, BackupError> {
+        let parts = loop {
+            let (reply, extent) = oneshot::channel();
+            self.queue.send(Request::Extent(reply)).await.map_err(|_| BackupError::Interrupted)?;
+            let (disk, base, bytes) = extent.await.map_err(|_| BackupError::Interrupted)?;
+            let opened = tokio::task::spawn_blocking(move || backup::open_parts(&*disk, base, bytes)).await;
+            match opened.map_err(|_| BackupError::Interrupted)? {
+                Ok(parts) => break parts,
+                // A compaction took away what was just listed.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(BackupError::Write(error)),
+            }
+        };
+        let revision = self.revision();
+        tokio::task::spawn_blocking(move || backup::write(parts, more, revision, into))
             .await
             .map_err(|_| BackupError::Interrupted)?
+    }
+
+    /// Writes everything anew, sealed as the sealer seals now, and removes what it was before, the log's history too.
+    pub async fn rewrite(&self) -> std::io::Result<()> {
+        let closed = || std::io::Error::other("the store is closing");
+        let (reply, done) = oneshot::channel();
+        self.queue.send(Request::Compact(reply)).await.map_err(|_| closed())?;
+        done.await.map_err(|_| closed())?
     }
 
     /// Figures for metrics and health checks.

@@ -13,7 +13,7 @@ use crate::{
     change::{Change, CommitError, Committed, Conflict, Expect, KEY_MAX_BYTES, VALUE_MAX_BYTES, Value, Write},
     compaction::Compaction,
     disk::Disk,
-    frame::FrameBuilder,
+    frame::{Form, FrameBuilder},
     log::Log,
     record::{Entry, Record},
     snapshot::Snapshot,
@@ -42,6 +42,11 @@ impl Pending {
 /// What the writer is asked for.
 pub(crate) enum Request {
     Commit(Pending),
+    /// Replace the log by a snapshot now, whatever their sizes; answered once what it replaces is gone.
+    Compact(oneshot::Sender<io::Result<()>>),
+    /// The disk, and how long the present log is on it, up to the last whole frame: its base, and bytes. Only the writer
+    /// keeps the disk, so that others who still have the store do not keep the directory from whoever opens it next.
+    Extent(oneshot::Sender<(Arc<dyn Disk>, u64, u64)>),
     Close,
 }
 
@@ -52,6 +57,7 @@ pub(crate) struct Writer {
     present: Snapshot,
     /// The next commit's first revision. Runs ahead of the present one after a commit failed: its revisions are burnt.
     next_revision: u64,
+    form: Form,
     frame: FrameBuilder,
     compact_after_bytes: u64,
     snapshot_bytes: u64,
@@ -67,19 +73,21 @@ impl Writer {
         shared: Arc<Shared>,
         disk: Arc<dyn Disk>,
         log: Log,
+        form: Form,
         compact_after_bytes: u64,
         snapshot_bytes: u64,
         older_bytes: u64,
     ) -> Self {
         let present = Snapshot(shared.present.load_full());
         let next_revision = present.revision() + 1;
-        let frame = FrameBuilder::default();
+        let frame = FrameBuilder::new(form.clone());
         Self {
             shared,
             disk,
             log,
             present,
             next_revision,
+            form,
             frame,
             compact_after_bytes,
             snapshot_bytes,
@@ -95,6 +103,7 @@ impl Writer {
         while !closing {
             let Some(mut request) = requests.blocking_recv() else { return };
             let (mut group, mut bytes) = (Vec::new(), 0);
+            let mut after = None;
             loop {
                 match request {
                     Request::Close => {
@@ -104,6 +113,10 @@ impl Writer {
                     Request::Commit(pending) => {
                         bytes += pending.bytes();
                         group.push(pending);
+                    }
+                    other => {
+                        after = Some(other);
+                        break;
                     }
                 }
                 if group.len() == GROUP_MAX_COMMITS || bytes > GROUP_MAX_BYTES {
@@ -115,6 +128,15 @@ impl Writer {
                 }
             }
             self.commit_group(group);
+            match after {
+                Some(Request::Compact(reply)) => {
+                    let _gone = reply.send(self.compact_now());
+                }
+                Some(Request::Extent(reply)) => {
+                    let _gone = reply.send((Arc::clone(&self.disk), self.log.base(), self.log.bytes()));
+                }
+                _ => {}
+            }
             self.compact_in_background();
         }
         if let Some(running) = self.running {
@@ -166,13 +188,17 @@ impl Writer {
         if self.running.is_some() || log_bytes <= limit || self.log.base() == self.present.revision() {
             return None;
         }
+        self.start_compaction()
+    }
+
+    fn start_compaction(&mut self) -> Option<Compaction> {
         let current_bytes = self.log.bytes();
         if let Err(error) = self.log.rotate(self.present.revision()) {
             self.compaction_done(Err(error));
             return None;
         }
         self.older_bytes += current_bytes;
-        Some(Compaction::new(Arc::clone(&self.disk), self.present.clone()))
+        Some(Compaction::new(Arc::clone(&self.disk), self.present.clone(), self.form.clone()))
     }
 
     /// Takes note of how a compaction went; `Ok` is the size of the snapshot.
@@ -188,6 +214,23 @@ impl Writer {
                 tracing::warn!(%error, disk, log_bytes, "the log could not be compacted; it grows until that works");
             }
         }
+    }
+
+    /// Replaces all there is by a snapshot, and waits for it; commits wait meanwhile.
+    fn compact_now(&mut self) -> io::Result<()> {
+        if let Some(running) = self.running.take() {
+            let outcome = running.recv().unwrap_or_else(|_| Err(io::Error::other("the compaction was interrupted")));
+            self.compaction_done(outcome);
+        }
+        let revision = self.present.revision();
+        if self.log.base() != revision {
+            let current_bytes = self.log.bytes();
+            self.log.rotate(revision)?;
+            self.older_bytes += current_bytes;
+        }
+        let bytes = Compaction::new(Arc::clone(&self.disk), self.present.clone(), self.form.clone()).run()?;
+        self.compaction_done(Ok(bytes));
+        Ok(())
     }
 
     fn compact_in_background(&mut self) {

@@ -10,8 +10,8 @@ use std::{
 use coracle_clock::Clock;
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SerialNumber,
 };
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 
 const AUTHORITY_LIFE: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
 /// Leaves begin a little in the past, so that a peer whose clock is behind accepts them.
-const BACKDATE: SignedDuration = SignedDuration::from_mins(5);
+pub(crate) const BACKDATE: SignedDuration = SignedDuration::from_mins(5);
 
 /// An authority that signs leaves.
 pub struct Authority {
@@ -74,22 +74,8 @@ impl Authority {
         Ok(Identity { certificate_pem: certificate.pem(), key_pem: key.serialize_pem(), not_before, not_after })
     }
 
-    /// Signs a certificate signing request as it stands, for `usage` and `valid_for`; the PEM of the certificate.
-    pub fn sign_request(
-        &self,
-        request_pem: &str,
-        usages: &[ExtendedKeyUsagePurpose],
-        valid_for: SignedDuration,
-        clock: &dyn Clock,
-    ) -> Result<String, Error> {
-        let named = |source| Error::Certificate { subject: "certificate signing request".to_owned(), source };
-        let mut request = CertificateSigningRequestParams::from_pem(request_pem).map_err(named)?;
-        request.params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
-        request.params.extended_key_usages = usages.to_vec();
-        request.params.is_ca = IsCa::ExplicitNoCa;
-        request.params.use_authority_key_identifier_extension = true;
-        set_validity(&mut request.params, clock.now() - BACKDATE, clock.now() + valid_for);
-        Ok(request.signed_by(&self.issuer).map_err(named)?.pem())
+    pub(crate) fn key(&self) -> &KeyPair {
+        self.issuer.key()
     }
 }
 

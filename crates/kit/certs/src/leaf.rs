@@ -47,6 +47,13 @@ pub struct Identity {
     pub not_after: Timestamp,
 }
 
+/// When the first certificate of a PEM text ends; `None` where there is none.
+pub fn end_of_life(pem: &[u8]) -> Option<Timestamp> {
+    let first = CertificateDer::from_pem_slice(pem).ok()?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&first).ok()?;
+    Timestamp::from_second(parsed.validity().not_after.timestamp()).ok()
+}
+
 impl Identity {
     /// Reads a pair somebody else made, such as a TLS secret's.
     pub fn from_pem(certificate_pem: &str, key_pem: &str) -> Result<Self, Error> {

@@ -3,10 +3,12 @@
 mod authority;
 mod leaf;
 mod reload;
+mod request;
 
 pub use authority::Authority;
-pub use leaf::{Identity, LeafRequest, Usage};
+pub use leaf::{Identity, LeafRequest, Usage, end_of_life};
 pub use reload::ReloadingIdentity;
+pub use request::{SigningRequest, is_key_usage};
 
 use std::path::PathBuf;
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coracle_apiserver::{AllowAll, Cidr, Options, Server, StaticTokens, User, generate_key};
+use coracle_apiserver::{AllowAll, Cidr, Guards, Options, Server, StaticTokens, User, generate_key};
 use coracle_clock::SystemClock;
 use coracle_git::{Outcome, Progress, Push, PushHandler, RefUpdate, Repositories};
 use coracle_store::Store;
@@ -55,6 +55,7 @@ impl Stage {
             service_range: Cidr { network: [10, 43, 0, 0].into(), prefix: 16 },
             node_ports: 30000..=32767,
             advertise: None,
+            guards: Guards::default(),
         };
         let server = Server::start(Store::in_memory(), options).await.unwrap();
         let client = coracle_client::in_process(server.client_service(User::engine()));

@@ -52,6 +52,9 @@ fn pod(request: &Attributes<'_>, pod: &Value) -> Result<(), Failure> {
         return Ok(());
     }
     let seen = Pod { metadata: &pod["metadata"], spec: &pod["spec"] };
+    let enforced = policy.enforce.to_string();
+    request.request.annotate("pod-security.kubernetes.io/enforce-policy", enforced);
+    audit(request, policy.audit, seen);
     let found = findings(seen, policy.enforce.level, policy.enforce.version);
     if !found.is_empty() {
         return Err(request.forbidden(&format!("violates PodSecurity \"{}\": {}", policy.enforce, listed(&found))));
@@ -62,7 +65,9 @@ fn pod(request: &Attributes<'_>, pod: &Value) -> Result<(), Failure> {
 
 fn workload(request: &Attributes<'_>, template: &Value) -> Result<(), Failure> {
     if let Some(policy) = policy_of(request) {
-        warn(request, policy.warn, Pod { metadata: &template["metadata"], spec: &template["spec"] });
+        let seen = Pod { metadata: &template["metadata"], spec: &template["spec"] };
+        audit(request, policy.audit, seen);
+        warn(request, policy.warn, seen);
     }
     Ok(())
 }
@@ -71,6 +76,15 @@ fn warn(request: &Attributes<'_>, standard: Standard, pod: Pod<'_>) {
     let found = findings(pod, standard.level, standard.version);
     if !found.is_empty() {
         request.request.warn(format!("would violate PodSecurity \"{standard}\": {}", listed(&found)));
+    }
+}
+
+/// Tells auditors what the level to be audited would refuse.
+fn audit(request: &Attributes<'_>, standard: Standard, pod: Pod<'_>) {
+    let found = findings(pod, standard.level, standard.version);
+    if !found.is_empty() {
+        let text = format!("would violate PodSecurity \"{standard}\": {}", listed(&found));
+        request.request.annotate("pod-security.kubernetes.io/audit-violations", text);
     }
 }
 

@@ -152,6 +152,7 @@ fn settle(
     match outcome {
         Ok(verdict) => {
             verdict.warnings.iter().for_each(|text| request.request.warn(text));
+            verdict.notes.iter().for_each(|(key, text)| request.request.annotate(key, text));
             match verdict.refusal {
                 Some(refusal) => Err(refusal),
                 None => Ok(Some(verdict)),
@@ -159,6 +160,7 @@ fn settle(
         }
         Err(error) if hook.ignores_failure => {
             tracing::warn!(%error, "failing open");
+            request.request.annotate("failed-open.webhook.admission.k8s.io", hook.name.clone());
             Ok(None)
         }
         Err(error) => Err(Failure::internal(error)),

@@ -9,10 +9,11 @@ use http::{Request, header};
 use http_body_util::{BodyExt, Full, Limited};
 use serde_json::{Value, json};
 
-use super::{Foreign, PREFIX, State};
+use super::{Foreign, PREFIX, State, local};
 use crate::{crd::set_condition, object, server::Server};
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LOOK_AT_REGISTRY_EVERY: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(5);
 const DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
 
@@ -21,7 +22,13 @@ pub fn start(server: &Server) {
     let server = server.clone();
     coracle_tasks::spawn("api-services", async move {
         let mut seen = 0;
+        let mut generation = 0;
         loop {
+            let served = server.registry.served().generation;
+            if generation != served {
+                local::keep(&server).await;
+                generation = served;
+            }
             server.aggregate.refresh(&server.store.snapshot(), &server.reach, &server.front_proxy);
             look(&server).await;
             let Ok(mut watcher) = server.store.watch(PREFIX, seen) else {
@@ -32,15 +39,25 @@ pub fn start(server: &Server) {
             tokio::select! {
                 () = server.shutdown.cancelled() => return,
                 events = watcher.next() => {
+                    // Whoever removes one of the server's own finds it again.
+                    generation = 0;
                     seen = match events {
                         Ok(events) => events.last().map_or(seen, |event| event.revision()),
                         Err(_) => server.store.revision(),
                     };
                 }
                 () = tokio::time::sleep(LOOK_EVERY), if any => {}
+                () = newer(&server, generation) => {}
             }
         }
     });
+}
+
+/// Waits until something else is served than was of a generation.
+async fn newer(server: &Server, generation: u64) {
+    while server.registry.served().generation == generation {
+        tokio::time::sleep(LOOK_AT_REGISTRY_EVERY).await;
+    }
 }
 
 async fn look(server: &Server) {

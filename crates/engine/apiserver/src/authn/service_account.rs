@@ -1,5 +1,5 @@
 //! Service account tokens: JSON Web Tokens signed with the engine's own key (ES256), bound to their account and,
-//! where asked, to a pod; they end when either does.
+//! where asked, to a pod, a secret or a node; they end when either does.
 
 use std::sync::Arc;
 
@@ -13,7 +13,9 @@ use ring::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{TokenAuthenticator, User};
+use futures::future::BoxFuture;
+
+use super::{Found, TokenAuthenticator, User, Verdict};
 
 /// Why there is no key to sign with.
 #[derive(Debug, thiserror::Error)]
@@ -105,8 +107,8 @@ impl Signer {
         &self.issuer
     }
 
-    /// Signs claims.
-    pub fn sign(&self, claims: &Claims) -> Result<String, KeyError> {
+    /// Signs claims, whatever they are.
+    pub fn sign(&self, claims: &impl Serialize) -> Result<String, KeyError> {
         let header = json!({"alg": "ES256", "kid": self.key_id});
         let payload = serde_json::to_vec(claims).map_err(|_| KeyError::Malformed)?;
         let text = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(payload));
@@ -114,8 +116,14 @@ impl Signer {
         Ok(format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 
-    /// The claims of a token this signer signed, whatever their time and audience.
+    /// The claims of a token this signer signed for its issuer, whatever their time and audience.
     pub fn verify(&self, token: &str) -> Option<Claims> {
+        let claims: Claims = self.verify_any(token)?;
+        (claims.iss == self.issuer).then_some(claims)
+    }
+
+    /// Whatever is claimed in a token that this signer signed.
+    pub fn verify_any<T: for<'de> Deserialize<'de>>(&self, token: &str) -> Option<T> {
         let (text, signature) = token.rsplit_once('.')?;
         let (header, payload) = text.split_once('.')?;
         let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
@@ -125,8 +133,7 @@ impl Signer {
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
         let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.key.public_key().as_ref());
         public.verify(text.as_bytes(), &signature).ok()?;
-        let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
-        (claims.iss == self.issuer).then_some(claims)
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
     }
 
     /// The public key, as OpenID Connect's key set, for others to check tokens with.
@@ -162,6 +169,10 @@ impl ServiceAccountTokens {
     /// The claims of a token that is good now for one of `audiences`, with the audiences both have.
     pub fn check(&self, token: &str, audiences: &[String]) -> Result<(Claims, Vec<String>), &'static str> {
         let claims = self.signer.verify(token).ok_or("invalid bearer token")?;
+        self.judge(claims, audiences)
+    }
+
+    fn judge(&self, claims: Claims, audiences: &[String]) -> Result<(Claims, Vec<String>), &'static str> {
         let now = self.clock.now().as_second();
         if now >= claims.exp {
             return Err("service account token has expired");
@@ -173,8 +184,9 @@ impl ServiceAccountTokens {
         if common.is_empty() {
             return Err("token audiences do not include any of the wanted ones");
         }
-        let KubernetesClaims { namespace, serviceaccount, pod, secret, .. } = &claims.kubernetes;
+        let KubernetesClaims { namespace, serviceaccount, pod, secret, node } = &claims.kubernetes;
         let lives = |resource: &str, bound: &Bound| {
+            let namespace = if resource == "nodes" { "" } else { namespace.as_str() };
             self.objects.uid(resource, namespace, &bound.name).is_some_and(|uid| uid == bound.uid)
         };
         if !lives("serviceaccounts", serviceaccount) {
@@ -186,6 +198,10 @@ impl ServiceAccountTokens {
         if secret.as_ref().is_some_and(|secret| !lives("secrets", secret)) {
             return Err("secret has been deleted");
         }
+        // A pod's token only notes where the pod is; a token for a node alone ends with it.
+        if pod.is_none() && node.as_ref().is_some_and(|node| !lives("nodes", node)) {
+            return Err("node has been deleted");
+        }
         Ok((claims, common))
     }
 
@@ -196,18 +212,27 @@ impl ServiceAccountTokens {
 }
 
 impl TokenAuthenticator for ServiceAccountTokens {
-    fn authenticate(&self, token: &str) -> Option<Arc<User>> {
-        let (claims, _) = self.check(token, &self.own_audience()).ok()?;
-        Some(Arc::new(user(&claims)))
+    fn authenticate<'a>(&'a self, token: &'a str, audiences: &'a [String]) -> BoxFuture<'a, Verdict> {
+        let verdict = match self.signer.verify(token).map(|claims| self.judge(claims, audiences)) {
+            None => Ok(None),
+            Some(Ok((claims, common))) => Ok(Some(Found { user: Arc::new(user(&claims)), audiences: Some(common) })),
+            Some(Err(problem)) => Err(problem.to_owned()),
+        };
+        Box::pin(std::future::ready(verdict))
     }
+}
+
+/// A service account as a user.
+pub fn account(namespace: &str, name: &str, uid: &str) -> User {
+    let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
+    let user = User::new(format!("system:serviceaccount:{namespace}:{name}"), groups);
+    User { uid: uid.to_owned(), ..user }
 }
 
 /// Whom a token's claims stand for.
 pub fn user(claims: &Claims) -> User {
     let KubernetesClaims { namespace, serviceaccount, pod, node, .. } = &claims.kubernetes;
-    let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
-    let mut user = User::new(format!("system:serviceaccount:{namespace}:{}", serviceaccount.name), groups);
-    user.uid.clone_from(&serviceaccount.uid);
+    let mut user = account(namespace, &serviceaccount.name, &serviceaccount.uid);
     let mut add = |key: &str, value: String| {
         user.extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value]);
     };
@@ -256,17 +281,19 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_token_is_good_until_it_expires_or_its_account_goes() {
+    #[tokio::test]
+    async fn a_token_is_good_until_it_expires_or_its_account_goes() {
         let signer = Arc::new(Signer::new(&generate_key().unwrap(), "https://engine").unwrap());
         let clock = ManualClock::new(Timestamp::from_second(10).unwrap());
         let tokens = ServiceAccountTokens::new(signer.clone(), Arc::new(Objects), Arc::new(clock.clone()));
         let token = signer.sign(&claims("u1")).unwrap();
-        assert_eq!(tokens.authenticate(&token).unwrap().name, "system:serviceaccount:a:default");
-        assert!(tokens.authenticate(&signer.sign(&claims("u2")).unwrap()).is_none());
+        let own = tokens.own_audience();
+        let found = tokens.authenticate(&token, &own).await.unwrap().unwrap();
+        assert_eq!(found.user.name, "system:serviceaccount:a:default");
+        assert!(tokens.authenticate(&signer.sign(&claims("u2")).unwrap(), &own).await.is_err());
         let mut forged = token.clone();
         forged.replace_range(forged.len() - 4.., "AAAA");
-        assert!(tokens.authenticate(&forged).is_none());
+        assert_eq!(tokens.authenticate(&forged, &own).await, Ok(None));
         assert_eq!(
             tokens.check(&token, &["other".to_owned()]).unwrap_err(),
             "token audiences do not include any of the wanted ones"

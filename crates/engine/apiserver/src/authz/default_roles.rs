@@ -3,14 +3,18 @@
 //! They are written when they are absent, and completed when the annotation
 //! `rbac.authorization.kubernetes.io/autoupdate` is `true`, as Kubernetes' reference on RBAC describes.
 
+use serde::Deserialize;
 use serde_json::{Value, json};
+
+use super::rbac::PolicyRule;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 const READ: &str = "get list watch";
 const WRITE: &str = "create delete deletecollection patch update";
 const READ_WRITE: &str = "create delete deletecollection get list patch update watch";
 
-/// Verbs, API groups (`core` is the unnamed one) and resources, each separated by spaces; or verbs and URLs, where groups is `URL`.
+/// Verbs, API groups (`core` is the unnamed one) and resources, each separated by spaces; or verbs and URLs, where groups is
+/// `URL`. Resources may end with `@` and the only names that are meant.
 type Rule = (&'static str, &'static str, &'static str);
 
 struct Role {
@@ -124,6 +128,43 @@ const ROLES: &[Role] = &[
             ("list watch", "*", "*"),
         ],
     ),
+    role("system:node-bootstrapper", &[("create get list watch", "certificates.k8s.io", "certificatesigningrequests")]),
+    role(
+        "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
+        &[("create", "certificates.k8s.io", "certificatesigningrequests/nodeclient")],
+    ),
+    role(
+        "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
+        &[("create", "certificates.k8s.io", "certificatesigningrequests/selfnodeclient")],
+    ),
+    role(
+        "system:certificates.k8s.io:kube-apiserver-client-approver",
+        &[("approve", "certificates.k8s.io", "signers@kubernetes.io/kube-apiserver-client")],
+    ),
+    role(
+        "system:certificates.k8s.io:kube-apiserver-client-kubelet-approver",
+        &[("approve", "certificates.k8s.io", "signers@kubernetes.io/kube-apiserver-client-kubelet")],
+    ),
+    role(
+        "system:certificates.k8s.io:kubelet-serving-approver",
+        &[("approve", "certificates.k8s.io", "signers@kubernetes.io/kubelet-serving")],
+    ),
+    role(
+        "system:certificates.k8s.io:legacy-unknown-approver",
+        &[("approve", "certificates.k8s.io", "signers@kubernetes.io/legacy-unknown")],
+    ),
+    role(
+        "system:kubelet-api-admin",
+        &[
+            (READ, "core", "nodes"),
+            ("proxy", "core", "nodes"),
+            (
+                "*",
+                "core",
+                "nodes/checkpoint nodes/configz nodes/healthz nodes/log nodes/metrics nodes/pods nodes/proxy nodes/stats",
+            ),
+        ],
+    ),
     Role {
         name: "system:aggregate-to-admin",
         aggregate_to: "admin",
@@ -200,7 +241,8 @@ const BINDINGS: &[(&str, &[&str])] = &[
     ("system:public-info-viewer", &["group:system:authenticated", "group:system:unauthenticated"]),
     ("system:service-account-issuer-discovery", &["group:system:serviceaccounts"]),
     ("system:node-proxier", &["user:system:kube-proxy"]),
-    ("system:node", &["group:system:nodes"]),
+    // Nodes are the node authorizer's.
+    ("system:node", &[]),
     ("system:kube-controller-manager", &["user:system:kube-controller-manager"]),
     ("system:kube-scheduler", &["user:system:kube-scheduler"]),
 ];
@@ -211,6 +253,13 @@ pub fn objects() -> Vec<Value> {
     let aggregated = AGGREGATED.iter().map(|(name, labels, also_to)| aggregated_role(name, labels, also_to));
     let bindings = BINDINGS.iter().map(|(role, subjects)| cluster_role_binding(role, subjects));
     plain.chain(aggregated).chain(bindings).collect()
+}
+
+/// The rules of one of the roles.
+pub fn rules_of(name: &str) -> Vec<PolicyRule> {
+    let found = ROLES.iter().find(|role| role.name == name);
+    let rules = found.into_iter().flat_map(|role| role.rules).map(policy_rule);
+    rules.filter_map(|rule| PolicyRule::deserialize(rule).ok()).collect()
 }
 
 fn metadata(name: &str, aggregate_to: &str) -> Value {
@@ -263,13 +312,16 @@ fn cluster_role_binding(role: &str, subjects: &[&str]) -> Value {
             json!({"apiGroup": GROUP, "kind": kind, "name": name})
         })
         .collect();
-    json!({
+    let mut binding = json!({
         "apiVersion": format!("{GROUP}/v1"),
         "kind": "ClusterRoleBinding",
         "metadata": metadata(role, ""),
         "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": role},
-        "subjects": subjects,
-    })
+    });
+    if !subjects.is_empty() {
+        binding["subjects"] = json!(subjects);
+    }
+    binding
 }
 
 fn policy_rule((verbs, groups, what): &Rule) -> Value {
@@ -278,7 +330,12 @@ fn policy_rule((verbs, groups, what): &Rule) -> Value {
     if *groups == "URL" {
         json!({"verbs": words(verbs), "nonResourceURLs": words(what)})
     } else {
-        json!({"verbs": words(verbs), "apiGroups": words(groups), "resources": words(what)})
+        let (resources, names) = what.split_once('@').unwrap_or((what, ""));
+        let mut rule = json!({"verbs": words(verbs), "apiGroups": words(groups), "resources": words(resources)});
+        if !names.is_empty() {
+            rule["resourceNames"] = json!(words(names));
+        }
+        rule
     }
 }
 
@@ -345,6 +402,14 @@ mod tests {
             ClusterRole system:node-proxier
             ClusterRole system:kube-scheduler
             ClusterRole system:kube-controller-manager
+            ClusterRole system:node-bootstrapper
+            ClusterRole system:certificates.k8s.io:certificatesigningrequests:nodeclient
+            ClusterRole system:certificates.k8s.io:certificatesigningrequests:selfnodeclient
+            ClusterRole system:certificates.k8s.io:kube-apiserver-client-approver
+            ClusterRole system:certificates.k8s.io:kube-apiserver-client-kubelet-approver
+            ClusterRole system:certificates.k8s.io:kubelet-serving-approver
+            ClusterRole system:certificates.k8s.io:legacy-unknown-approver
+            ClusterRole system:kubelet-api-admin
             ClusterRole system:aggregate-to-admin
             ClusterRole system:aggregate-to-edit
             ClusterRole system:aggregate-to-view

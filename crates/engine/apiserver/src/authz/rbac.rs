@@ -31,7 +31,8 @@ pub struct PolicyRule {
 }
 
 impl PolicyRule {
-    fn allows(&self, asked: &Attributes<'_>) -> bool {
+    /// Whether it allows something.
+    pub fn allows(&self, asked: &Attributes<'_>) -> bool {
         if !has(&self.verbs, asked.verb) {
             return false;
         }

@@ -90,6 +90,9 @@ fn decide(call: &Call<'_>, spec: &Value, user: &User) -> Result<Value, Failure> 
         let detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
         return Err(invalid(call, vec![Cause::invalid("spec.resourceAttributes", "{}", detail)]));
     }
+    for field in ["fieldSelector", "labelSelector"] {
+        check_selector(call, field, &resource[field])?;
+    }
     let text = |value: &'_ Value, field: &str| -> String { value[field].as_str().unwrap_or_default().to_owned() };
     let of = if resource.is_object() { resource } else { path };
     let [verb, group, version, plural, subresource, namespace, name, path_text] =
@@ -120,6 +123,53 @@ fn decide(call: &Call<'_>, spec: &Value, user: &User) -> Result<Value, Failure> 
         status["reason"] = json!(reason);
     }
     Ok(status)
+}
+
+/// Selectors narrow a question: roles do not look at them, and what is allowed at all is allowed narrowed.
+fn check_selector(call: &Call<'_>, field: &str, selector: &Value) -> Result<(), Failure> {
+    if !selector.is_object() {
+        return Ok(());
+    }
+    let path = format!("spec.resourceAttributes.{field}");
+    let raw = selector["rawSelector"].as_str().is_some_and(|text| !text.is_empty());
+    let requirements = selector["requirements"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut causes = Vec::new();
+    match (raw, requirements.is_empty()) {
+        (true, false) => causes.push(Cause::invalid(
+            &format!("{path}.rawSelector"),
+            &selector["rawSelector"],
+            "may not specified at the same time as requirements",
+        )),
+        (false, true) => causes.push(Cause::required(
+            &format!("{path}.requirements"),
+            "when selector is specified, requirements or rawSelector is required",
+        )),
+        _ => {}
+    }
+    for (at, requirement) in requirements.iter().enumerate() {
+        let path = format!("{path}.requirements[{at}]");
+        let values = requirement["values"].as_array().is_some_and(|values| !values.is_empty());
+        if requirement["key"].as_str().is_none_or(str::is_empty) {
+            causes.push(Cause::required(&format!("{path}.key"), "must be specified"));
+        }
+        match requirement["operator"].as_str() {
+            Some("In" | "NotIn") if !values => causes.push(Cause::required(
+                &format!("{path}.values"),
+                "must be specified when `operator` is 'In' or 'NotIn'",
+            )),
+            Some("Exists" | "DoesNotExist") if values => causes.push(Cause::forbidden(
+                &format!("{path}.values"),
+                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+            )),
+            Some("In" | "NotIn" | "Exists" | "DoesNotExist") => {}
+            _ => causes.push(Cause::invalid(
+                &format!("{path}.operator"),
+                &requirement["operator"],
+                "not a valid selector operator",
+            )),
+        }
+    }
+    if causes.is_empty() { Ok(()) } else { Err(invalid(call, causes)) }
 }
 
 fn invalid(call: &Call<'_>, causes: Vec<Cause>) -> Failure {

@@ -24,7 +24,7 @@ pub struct ClientService {
 impl Server {
     /// A service for in-process clients, all of whose requests are `user`'s.
     pub fn client_service(&self, user: User) -> ClientService {
-        ClientService { server: self.clone(), peer: Peer { user: Some(Arc::new(user)) } }
+        ClientService { server: self.clone(), peer: Peer { user: Some(Arc::new(user)), address: None } }
     }
 
     /// A service for clients who have to say who they are, as those on the network do.

@@ -1,6 +1,6 @@
 //! Clients on the network: TLS, HTTP/1.1 and HTTP/2, upgrades.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use hyper::{body::Incoming, service::service_fn};
@@ -36,9 +36,10 @@ impl Server {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, address)) => {
                     let (server, acceptor) = (self.clone(), acceptor.clone());
-                    coracle_tasks::spawn("api-connection", async move { connection(server, acceptor, stream).await });
+                    let connection = connection(server, acceptor, stream, address.ip());
+                    coracle_tasks::spawn("api-connection", connection);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -49,12 +50,12 @@ impl Server {
     }
 }
 
-async fn connection(server: Server, acceptor: TlsAcceptor, stream: TcpStream) {
+async fn connection(server: Server, acceptor: TlsAcceptor, stream: TcpStream, address: IpAddr) {
     let _immediate = stream.set_nodelay(true);
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let user = certificate.and_then(|certificate| User::from_certificate(certificate)).map(Arc::new);
-    let peer = Peer { user };
+    let peer = Peer { user, address: Some(address) };
     let serving = server.clone();
     let service = service_fn(move |request: http::Request<Incoming>| {
         let (server, peer) = (serving.clone(), peer.clone());

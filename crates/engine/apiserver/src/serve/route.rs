@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use hyper::upgrade::OnUpgrade;
 
 use crate::{
-    discovery, health, metrics, openapi,
+    discovery, health, metrics, openapi, own,
     request::Request,
     response::{self, Answer},
     review,
@@ -70,7 +70,7 @@ async fn resource(server: &Server, request: &Arc<Request>) -> Result<Answer, Fai
     if !resource.kind.namespaced && !info.namespace.is_empty() && resource.kind.plural != "namespaces" {
         return Err(Failure::no_such_resource());
     }
-    if let Some(answer) = review::answer(&call)? {
+    if let Some(answer) = review::answer(&call).await? {
         return Ok(answer);
     }
     if !info.subresource.is_empty() {
@@ -99,6 +99,9 @@ async fn resource(server: &Server, request: &Arc<Request>) -> Result<Answer, Fai
 async fn path(server: &Server, request: &Arc<Request>, method: &Method) -> Result<Answer, Failure> {
     let path = request.info.path.as_str();
     let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    if first == "coracle" {
+        return own::answer(server, request, method).await;
+    }
     if !matches!(*method, Method::GET | Method::HEAD) {
         return Err(Failure::method_not_allowed());
     }

@@ -1,10 +1,11 @@
-//! TokenRequest: a token for a service account, bound to a pod where asked.
+//! TokenRequest: a token for a service account, bound to a pod, a secret or a node where asked.
 
 use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
+    admission::check_token,
     authn::service_account::{Bound, Claims, KubernetesClaims},
     names, object,
     response::Answer,
@@ -42,7 +43,8 @@ pub async fn request(call: &Call<'_>) -> Result<Answer, Failure> {
         secret: None,
         node: None,
     };
-    bind(call, &review["spec"]["boundObjectRef"], &mut kubernetes)?;
+    let pod = bind(call, &review["spec"]["boundObjectRef"], &mut kubernetes)?;
+    check_token(&call.request.user, &call.request.info.name, pod.as_ref())?;
     let claims = Claims {
         aud: audiences.clone(),
         exp: now + seconds,
@@ -83,9 +85,10 @@ fn bound(object: &Value) -> Bound {
     Bound { name: object::name(object).to_owned(), uid: object::meta_text(object, "uid").to_owned() }
 }
 
-fn bind(call: &Call<'_>, reference: &Value, claims: &mut KubernetesClaims) -> Result<(), Failure> {
+/// Binds a token to what it names; the pod, where it is one.
+fn bind(call: &Call<'_>, reference: &Value, claims: &mut KubernetesClaims) -> Result<Option<Value>, Failure> {
     if !reference.is_object() {
-        return Ok(());
+        return Ok(None);
     }
     let kind = reference["kind"].as_str().unwrap_or_default();
     let name = reference["name"].as_str().unwrap_or_default();
@@ -93,13 +96,15 @@ fn bind(call: &Call<'_>, reference: &Value, claims: &mut KubernetesClaims) -> Re
     let resource = match kind {
         "Pod" => "pods",
         "Secret" => "secrets",
+        "Node" => "nodes",
         other => {
             return Err(Failure::bad_request(format!(
                 "cannot bind token for serviceaccount to object of kind {other:?}"
             )));
         }
     };
-    let record = call.server.store.get(&format!("/core/{resource}/{namespace}/{name}"));
+    let within = if kind == "Node" { String::new() } else { format!("{namespace}/") };
+    let record = call.server.store.get(&format!("/core/{resource}/{within}{name}"));
     let record = record.ok_or_else(|| Failure::not_found(GroupResource { group: "", resource }, name))?;
     let target = object::decode(&record)?;
     let uid = reference["uid"].as_str().unwrap_or_default();
@@ -109,9 +114,16 @@ fn bind(call: &Call<'_>, reference: &Value, claims: &mut KubernetesClaims) -> Re
         );
         return Err(Failure::conflict(GroupResource { group: "", resource }, name, &why));
     }
-    if kind == "Secret" {
-        claims.secret = Some(bound(&target));
-        return Ok(());
+    match kind {
+        "Secret" => {
+            claims.secret = Some(bound(&target));
+            return Ok(None);
+        }
+        "Node" => {
+            claims.node = Some(bound(&target));
+            return Ok(None);
+        }
+        _ => {}
     }
     if target["spec"]["serviceAccountName"] != call.request.info.name.as_str() {
         return Err(Failure::bad_request(format!(
@@ -125,5 +137,5 @@ fn bind(call: &Call<'_>, reference: &Value, claims: &mut KubernetesClaims) -> Re
         Bound { name: node.to_owned(), uid: uid.unwrap_or_default() }
     });
     claims.pod = Some(bound(&target));
-    Ok(())
+    Ok(Some(target))
 }

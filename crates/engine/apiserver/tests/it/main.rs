@@ -5,12 +5,14 @@
 mod access;
 mod connections;
 mod definitions;
+mod keeping;
 mod kubectl;
 mod objects;
 mod policies;
 mod quotas;
 mod races;
 mod support;
+mod tokens;
 mod versions;
 mod watching;
 mod webhooks;

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
-use coracle_apiserver::{AllowAll, Cidr, Options, Server, StaticTokens, User, generate_key};
+use coracle_apiserver::{AllowAll, Cidr, Guards, Options, Server, StaticTokens, User, generate_key};
 use coracle_clock::SystemClock;
 use coracle_store::Store;
 use http_body_util::{BodyExt, Full};
@@ -37,6 +37,7 @@ pub fn options() -> Options {
         service_range: Cidr { network: [10, 43, 0, 0].into(), prefix: 16 },
         node_ports: 30000..=32767,
         advertise: None,
+        guards: Guards::default(),
     }
 }
 
@@ -53,6 +54,78 @@ pub struct Listening {
     /// For clients who write HTTP by hand.
     pub tls: Arc<rustls::ClientConfig>,
     _directory: tempfile::TempDir,
+}
+
+impl Listening {
+    /// One request over a TLS connection of its own, as whoever `token` stands for.
+    pub async fn ask(&self, token: Option<&str>, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let headers = token.map(|token| ("authorization", format!("Bearer {token}")));
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.ask_with(&headers, method, path, body).await
+    }
+
+    /// The same with headers of one's own.
+    pub async fn ask_with(&self, headers: &[(&str, &str)], method: &str, path: &str, body: &str) -> (u16, Value) {
+        let (status, _, value) = self.exchange(headers, method, path, body).await;
+        (status, value)
+    }
+
+    /// Status, headers and body of one request.
+    pub async fn exchange(
+        &self,
+        headers: &[(&str, &str)],
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> (u16, http::HeaderMap, Value) {
+        let stream = tokio::net::TcpStream::connect(self.address).await.unwrap();
+        let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+        let stream = tokio_rustls::TlsConnector::from(self.tls.clone()).connect(name, stream).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await.unwrap();
+        coracle_tasks::spawn("client-connection", async move {
+            let _ended = connection.await;
+        });
+        let mut request = http::Request::builder().method(method).uri(path).header("host", "localhost");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if !body.is_empty() {
+            request = request.header("content-type", "application/json");
+        }
+        let request = request.body(Full::<bytes::Bytes>::from(body.to_owned())).unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        let (parts, body) = answer.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = || Value::String(String::from_utf8_lossy(&bytes).into_owned());
+        (parts.status.as_u16(), parts.headers, serde_json::from_slice(&bytes).unwrap_or_else(|_| text()))
+    }
+
+    /// Whom a token stands for, as `name groups`, or the status it is refused with.
+    pub async fn whois(&self, token: &str) -> String {
+        let review = r#"{"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}"#;
+        let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+        let (status, answer) = self.ask(Some(token), "POST", path, review).await;
+        let info = &answer["status"]["userInfo"];
+        match status {
+            201 => {
+                let groups = info["groups"].as_array().unwrap().iter().map(|group| group.as_str().unwrap());
+                format!("{} {}", info["username"].as_str().unwrap(), groups.collect::<Vec<_>>().join(","))
+            }
+            status => status.to_string(),
+        }
+    }
+}
+
+/// Waits until a condition holds, looking again and again.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let waiting = async {
+        while !condition().await {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    };
+    let patience = std::time::Duration::from_secs(60);
+    tokio::time::timeout(patience, waiting).await.unwrap_or_else(|_| panic!("{what} did not come about"));
 }
 
 impl Drop for Listening {

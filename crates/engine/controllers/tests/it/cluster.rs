@@ -2,7 +2,7 @@
 
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
-use coracle_apiserver::{AllowAll, Cidr, Options, Server, StaticTokens, User, generate_key};
+use coracle_apiserver::{AllowAll, Cidr, Guards, Options, Server, StaticTokens, User, generate_key};
 use coracle_client::{AbortOnDrop, Cache, Caches, Key};
 use coracle_clock::SystemClock;
 use coracle_controllers::Context;
@@ -19,7 +19,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 /// How long anything may take before a test gives up on it.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const NAMESPACE: &str = "shop";
 
 pub struct Cluster {
@@ -32,20 +32,7 @@ pub struct Cluster {
 impl Cluster {
     /// A cluster with a node of two processors, and a namespace `shop`.
     pub async fn start() -> Self {
-        let options = Options {
-            clock: Arc::new(SystemClock),
-            authorizer: Arc::new(AllowAll),
-            tokens: Arc::new(StaticTokens::new([])),
-            service_account_key: generate_key().unwrap(),
-            issuer: "https://kubernetes.default.svc.cluster.local".into(),
-            authority_pem: String::new(),
-            node_socket: PathBuf::from("/nonexistent/node.sock"),
-            dialer: None,
-            service_range: Cidr { network: [10, 43, 0, 0].into(), prefix: 16 },
-            node_ports: 30000..=32767,
-            advertise: None,
-        };
-        let server = Server::start(Store::in_memory(), options).await.unwrap();
+        let server = Server::start(Store::in_memory(), options()).await.unwrap();
         let client = Client::new(server.client_service(User::engine()), "default");
         let node = json!({"metadata": {"name": "node"}, "status": {"allocatable": {"cpu": "2", "memory": "4Gi", "pods": "110"}}});
         let node: Node = serde_json::from_value(node).unwrap();
@@ -116,6 +103,24 @@ impl Cluster {
         events.sort_by_key(|event| (event.first_timestamp.clone(), event.name_any()));
         let line = |event: Event| format!("{} {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default());
         events.into_iter().map(line).collect()
+    }
+}
+
+/// What a server is told unless a test tells it otherwise.
+pub fn options() -> Options {
+    Options {
+        clock: Arc::new(SystemClock),
+        authorizer: Arc::new(AllowAll),
+        tokens: Arc::new(StaticTokens::new([])),
+        service_account_key: generate_key().unwrap(),
+        issuer: "https://kubernetes.default.svc.cluster.local".into(),
+        authority_pem: String::new(),
+        node_socket: PathBuf::from("/nonexistent/node.sock"),
+        dialer: None,
+        service_range: Cidr { network: [10, 43, 0, 0].into(), prefix: 16 },
+        node_ports: 30000..=32767,
+        advertise: None,
+        guards: Guards::default(),
     }
 }
 

@@ -136,6 +136,7 @@ fn api_options(socket: PathBuf) -> coracle_apiserver::Options {
         service_range: Cidr { network: [10, 43, 0, 0].into(), prefix: 16 },
         node_ports: 30000..=32767,
         advertise: None,
+        guards: coracle_apiserver::Guards::default(),
     }
 }
 

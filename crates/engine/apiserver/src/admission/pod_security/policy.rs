@@ -61,6 +61,8 @@ impl fmt::Display for Standard {
 pub struct Policy {
     /// What is refused.
     pub enforce: Standard,
+    /// What auditors are told of.
+    pub audit: Standard,
     /// What is warned of.
     pub warn: Standard,
 }
@@ -68,7 +70,7 @@ pub struct Policy {
 impl Policy {
     /// Whether nothing is asked.
     pub fn asks_nothing(&self) -> bool {
-        self.enforce.level == Level::Privileged && self.warn.level == Level::Privileged
+        [self.enforce, self.audit, self.warn].iter().all(|standard| standard.level == Level::Privileged)
     }
 
     /// Reads a namespace's labels, with what is wrong with them. A level that nobody knows enforces the strictest.
@@ -92,7 +94,7 @@ impl Policy {
             (standard, parsed.is_some_and(|level| level.is_some()), level.is_some(), version.is_some())
         };
         let (enforce, enforce_is_good, _, _) = read("enforce", Level::Restricted);
-        read("audit", Level::Privileged);
+        let (audit, ..) = read("audit", Level::Privileged);
         let (mut warn, _, has_warn, has_warn_version) = read("warn", Level::Privileged);
         // Whoever is refused is warned too, for the workloads that will be.
         if !has_warn && enforce_is_good && enforce.level > warn.level {
@@ -101,7 +103,7 @@ impl Policy {
                 warn.version = enforce.version;
             }
         }
-        (Self { enforce, warn }, causes)
+        (Self { enforce, audit, warn }, causes)
     }
 
     /// What the labels of an object say.

@@ -66,6 +66,8 @@ pub struct Validation {
 
 /// One note for auditors.
 pub struct AuditAnnotation {
+    /// What it is noted under.
+    pub key: String,
     /// A text, or null for none.
     pub program: Program,
     /// As it is written.
@@ -203,6 +205,7 @@ impl Body {
                     let expression = text(&annotation["valueExpression"]);
                     let wanted = [Type::String, Type::Null, Type::Dyn];
                     audit.push(AuditAnnotation {
+                        key: text(&annotation["key"]),
                         program: compile(environment, &expression, &wanted)?,
                         text: expression,
                     });

@@ -1,20 +1,25 @@
 //! ValidatingAdmissionPolicies: expressions that must hold for a request to go on.
 
 use coracle_cel::{Value as CelValue, limits, rules::usable};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     check::{Denial, View, refusal},
     is_exempt,
-    parse::{Body, Policy},
+    parse::{AuditAnnotation, Body, Policy},
     scope::Scope,
 };
 use crate::{admission::Attributes, status::Failure};
+
+/// Where auditors find what did not hold.
+const FAILURES: &str = "validation.policy.admission.k8s.io/validation_failure";
 
 /// What one evaluation of a policy found wrong.
 struct Decision {
     message: String,
     reason: String,
+    /// Which validation.
+    index: usize,
 }
 
 /// Lets policies refuse the request. The object is `None` for deletions and connections.
@@ -28,6 +33,7 @@ pub async fn validate(request: &Attributes<'_>, object: Option<&Value>) -> Resul
     for policy in policies.iter() {
         let found = super::check::invocations(request, policy, object, &served).await?;
         let mut denials = found.problems;
+        let mut audited = Vec::new();
         for invocation in found.invocations {
             let binding = &policy.bindings[invocation.binding];
             let decisions = decide(request, policy, &found.views[invocation.view], &invocation.params);
@@ -43,10 +49,17 @@ pub async fn validate(request: &Attributes<'_>, object: Option<&Value>) -> Resul
                             "Validation failed for ValidatingAdmissionPolicy '{}' with binding '{}': {}",
                             policy.name, binding.name, decision.message
                         )),
+                        "Audit" => audited.push(json!({
+                            "message": decision.message, "policy": policy.name, "binding": binding.name,
+                            "expressionIndex": decision.index, "validationActions": binding.actions,
+                        })),
                         _ => {}
                     }
                 }
             }
+        }
+        if !audited.is_empty() {
+            request.request.annotate(FAILURES, Value::Array(audited).to_string());
         }
         if let (None, Some(denial)) = (&first, denials.into_iter().next()) {
             let by = match &denial.binding {
@@ -66,7 +79,7 @@ pub async fn validate(request: &Attributes<'_>, object: Option<&Value>) -> Resul
 fn decide(request: &Attributes<'_>, policy: &Policy, view: &View<'_>, params: &Value) -> Vec<Decision> {
     let failed = |message: String| match policy.ignores_failure {
         true => Vec::new(),
-        false => vec![Decision { message, reason: String::new() }],
+        false => vec![Decision { message, reason: String::new(), index: 0 }],
     };
     if let Some(problem) = &policy.problem {
         return failed(problem.clone());
@@ -81,7 +94,7 @@ fn decide(request: &Attributes<'_>, policy: &Policy, view: &View<'_>, params: &V
         let scope = Scope::new(subject, &policy.variables);
         let mut budget = limits::PER_OBJECT;
         let mut decisions = Vec::new();
-        for validation in validations {
+        for (index, validation) in validations.iter().enumerate() {
             match scope.evaluate(&validation.program, &mut budget) {
                 Ok(CelValue::Bool(true)) => {}
                 Ok(_) => {
@@ -93,7 +106,7 @@ fn decide(request: &Attributes<'_>, policy: &Policy, view: &View<'_>, params: &V
                     let written = || Some(validation.message.trim().to_owned()).filter(|text| !text.is_empty());
                     let plain = || format!("failed expression: {}", validation.text.trim());
                     let message = made.or_else(written).unwrap_or_else(plain);
-                    decisions.push(Decision { message, reason: validation.reason.clone() });
+                    decisions.push(Decision { message, reason: validation.reason.clone(), index });
                 }
                 Err(error) if error == super::scope::out_of_budget() => return failed(error.to_string()),
                 Err(error) => {
@@ -101,18 +114,27 @@ fn decide(request: &Attributes<'_>, policy: &Policy, view: &View<'_>, params: &V
                 }
             }
         }
-        decisions.extend(failed_notes(&scope, audit).into_iter().flat_map(failed));
+        decisions.extend(notes(request, policy, &scope, audit).into_iter().flat_map(failed));
         decisions
     })
 }
 
-/// What is wrong with notes for auditors; the notes themselves have nowhere to go without an audit log.
-fn failed_notes<'a>(scope: &Scope<'a>, audit: &'a [super::parse::AuditAnnotation]) -> Vec<String> {
+/// Notes for auditors; what is wrong with them is returned.
+fn notes<'a>(
+    request: &Attributes<'_>,
+    policy: &Policy,
+    scope: &Scope<'a>,
+    audit: &'a [AuditAnnotation],
+) -> Vec<String> {
     let mut budget = limits::PER_OBJECT;
     let mut problems = Vec::new();
     for note in audit {
         match scope.evaluate(&note.program, &mut budget) {
-            Ok(CelValue::String(_) | CelValue::Null) => {}
+            Ok(CelValue::Null) => {}
+            Ok(CelValue::String(text)) => {
+                let text = CelValue::String(text).to_text();
+                request.request.annotate(&format!("{}/{}", policy.name, note.key), text);
+            }
             Ok(other) => problems.push(format!(
                 "valueExpression '{}' resulted in unsupported return type: {}. Return type must be either string or null.",
                 note.text,

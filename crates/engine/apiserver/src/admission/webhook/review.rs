@@ -28,6 +28,8 @@ pub struct Verdict {
     pub refusal: Option<Failure>,
     /// For the client.
     pub warnings: Vec<String>,
+    /// For auditors.
+    pub notes: Vec<(String, String)>,
     /// The patch's operations.
     patch: Option<Value>,
 }
@@ -144,10 +146,12 @@ fn verdict(name: &str, review: &Value, api_version: &str, uid: &str) -> Result<V
         return Err(format!("received invalid webhook response: expected response.uid={uid:?}, got {given:?}"));
     }
     let texts = response["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let notes = response["auditAnnotations"].as_object().into_iter().flatten();
     let allowed = response["allowed"] == json!(true);
     Ok(Verdict {
         refusal: (!allowed).then(|| refusal(name, &response["status"])),
         warnings: texts.map(str::to_owned).collect(),
+        notes: notes.filter_map(|(key, text)| Some((format!("{name}/{key}"), text.as_str()?.to_owned()))).collect(),
         patch: patch_of(response)?,
     })
 }
