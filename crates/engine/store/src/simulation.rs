@@ -95,6 +95,7 @@ impl Life {
             history_bytes: 1 << 20,
             compact_after_bytes: 2000 + random.below(6000),
             reserve_bytes: random.below(3000),
+            ..Options::default()
         };
         let (shared, writer) = open::open(Arc::new(disk.clone()), &options).expect("a crash leaves the log readable");
         let present = Snapshot(shared.present.load_full());
