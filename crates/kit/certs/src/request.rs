@@ -266,7 +266,8 @@ fn key_usage(usages: &[impl AsRef<str>]) -> Option<Vec<u8>> {
         }
     }
     let used = 16 - bits.trailing_zeros() as usize;
-    (bits != 0).then(|| yasna::construct_der(|writer| writer.write_bitvec_bytes(&bits.to_be_bytes(), used)))
+    let bytes = &bits.to_be_bytes()[..used.div_ceil(8)];
+    (bits != 0).then(|| yasna::construct_der(|writer| writer.write_bitvec_bytes(bytes, used)))
 }
 
 fn extended_key_usage(usages: &[impl AsRef<str>]) -> Option<Vec<u8>> {
