@@ -22,7 +22,7 @@ enum Chore {
     Layers,
     /// One half of the control plane at a time replaced by Kubernetes' own, and the same story told
     Swap(swap::Swap),
-    /// Renders public trees by the real tools and by ours, and says where they differ
+    /// Runs the real tools and ours on the same input, and says where they differ
     #[command(subcommand)]
     Compare(compare::Compare),
     /// Records golden cases with the real tools

@@ -42,6 +42,10 @@ impl Process {
         Ok(Self { name, child, log })
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its last lines, when it ended.
     fn ended(&mut self) -> anyhow::Result<()> {
         let Some(status) = self.child.try_wait()? else { return Ok(()) };

@@ -281,8 +281,21 @@ pub struct QueryLogql {
     /// Where Loki's interface is served [default: the logs in the data directory]
     #[arg(long, env = "CORACLE_LOGS_URL", value_name = "URL", value_hint = ValueHint::Url)]
     pub url: Option<String>,
-    /// The time of a number: seconds since 1970, or a date and time [default: now]
-    #[arg(long, value_name = "TIME", conflicts_with_all = ["start", "end", "step"])]
+    /// How many lines
+    #[arg(long, value_name = "LINES", default_value_t = 100)]
+    pub limit: usize,
+    /// Which lines come first
+    #[arg(long, value_enum, default_value_t = Order::Newest)]
+    pub order: Order,
+    #[command(flatten)]
+    pub evaluation: Evaluation,
+}
+
+/// When a query is evaluated, and how its answer is shown.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Evaluation {
+    /// The time of evaluation: seconds since 1970, or a date and time [default: now]
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["start", "end", "step", "plot"])]
     pub time: Option<String>,
     /// The start of a range: a time, or how long ago, as in 1h [default: an hour before the end]
     #[arg(long, value_name = "TIME")]
@@ -290,15 +303,9 @@ pub struct QueryLogql {
     /// The end of a range [default: now]
     #[arg(long, value_name = "TIME")]
     pub end: Option<String>,
-    /// The time between two numbers of a range [default: a 250th of it]
+    /// The time between two evaluations of a range [default: a 250th of it]
     #[arg(long, value_name = "DURATION")]
     pub step: Option<String>,
-    /// How many lines
-    #[arg(long, value_name = "LINES", default_value_t = 100)]
-    pub limit: usize,
-    /// Which lines come first
-    #[arg(long, value_enum, default_value_t = Order::Newest)]
-    pub order: Order,
     /// Draw the numbers of a range
     #[arg(long, conflicts_with = "json")]
     pub plot: bool,
@@ -316,8 +323,10 @@ pub enum Order {
 pub enum LogsStore {
     /// Serve the logs of the data directory over Loki's interface
     Serve(LogsServe),
-    /// Take in lines of text, with the present time
+    /// Take in lines of text, or lines of JSON with their times and labels
     Import(LogsImport),
+    /// Write lines as JSON, in the form that import takes
+    Export(LogsExport),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -328,16 +337,42 @@ pub struct LogsServe {
     /// How long lines are kept, as in 30d [default: for ever]
     #[arg(long, value_name = "DURATION")]
     pub retention: Option<String>,
+    /// Keep lines as they come: no service_name for streams and no detected_level for lines that have none
+    #[arg(long)]
+    pub no_discovery: bool,
 }
 
 #[derive(Debug, Clone, Args)]
 pub struct LogsImport {
-    /// The labels of the lines, as in {app="shop"}
-    #[arg(long, value_name = "LABELS")]
+    /// Labels for all lines, as in {app="shop"}; lines of JSON may have their own
+    #[arg(long, value_name = "LABELS", default_value = "{}")]
     pub labels: String,
+    /// What each line of the file is
+    #[arg(long, value_enum, default_value_t = LineFormat::Text)]
+    pub format: LineFormat,
     /// The file to read [default: standard input]
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LineFormat {
+    /// A line, which gets the present time
+    Text,
+    /// A JSON object: {"timestamp": …, "labels": {…}, "line": "…"}, or one that is itself the line and has a timestamp
+    Json,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct LogsExport {
+    /// Which streams, as in {app="shop"} [default: all]
+    pub selector: Option<String>,
+    /// From when: a time, or how long ago, as in 1h [default: the beginning]
+    #[arg(long, value_name = "TIME")]
+    pub start: Option<String>,
+    /// Until when [default: the end]
+    #[arg(long, value_name = "TIME")]
+    pub end: Option<String>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -347,30 +382,15 @@ pub struct QueryPromql {
     /// Where a Prometheus API is served [default: the metrics in the data directory]
     #[arg(long, env = "CORACLE_METRICS_URL", value_name = "URL", value_hint = ValueHint::Url)]
     pub url: Option<String>,
-    /// The time of evaluation: seconds since 1970, or a date and time [default: now]
-    #[arg(long, value_name = "TIME", conflicts_with_all = ["start", "end", "step"])]
-    pub time: Option<String>,
-    /// The start of a range: a time, or how long ago, as in 1h [default: an hour before the end]
-    #[arg(long, value_name = "TIME")]
-    pub start: Option<String>,
-    /// The end of a range [default: now]
-    #[arg(long, value_name = "TIME")]
-    pub end: Option<String>,
-    /// The time between two evaluations of a range [default: a 250th of it]
-    #[arg(long, value_name = "DURATION")]
-    pub step: Option<String>,
-    /// Draw the values of a range
-    #[arg(long, conflicts_with = "json")]
-    pub plot: bool,
     #[command(flatten)]
-    pub output: Output,
+    pub evaluation: Evaluation,
 }
 
 #[derive(Debug, Clone, Subcommand)]
 pub enum Metrics {
     /// Serve the metrics of the data directory over the Prometheus API
     Serve(MetricsServe),
-    /// Take in samples as OpenMetrics text, with their times, beside what is there
+    /// Take in samples with their times, beside what is there: OpenMetrics text, or Prometheus' own blocks
     Import(MetricsImport),
     /// Print series as OpenMetrics text
     Export(MetricsExport),
@@ -406,9 +426,12 @@ pub struct MetricsServe {
 
 #[derive(Debug, Clone, Args)]
 pub struct MetricsImport {
-    /// The file to read [default: standard input]
+    /// The file of OpenMetrics text to read [default: standard input]
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
+    /// Read Prometheus' own blocks instead: its data directory, a snapshot, or one block
+    #[arg(long, value_name = "DIRECTORY", value_hint = ValueHint::DirPath, conflicts_with = "file")]
+    pub blocks: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Args)]

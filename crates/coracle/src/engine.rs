@@ -97,7 +97,7 @@ async fn serve(
 
     let encryption = guards::Encrypted::load(settings)?;
     let store = Store::open(&dir.store(), encryption.store_options()).context("the store")?;
-    if encryption.is_new && store.snapshot().len() > 0 {
+    if encryption.is_new && !store.snapshot().is_empty() {
         // What an earlier version wrote is not to stay readable.
         store.rewrite().await.context("encrypting what is there")?;
     }

@@ -20,6 +20,9 @@ fn main() -> ExitCode {
     if let Some(arguments) = shim_arguments() {
         coracle_runtime::shim_main(arguments);
     }
+    if let Some(words) = render_words() {
+        return commands::render::main(&words);
+    }
     let cli = Cli::parse();
     if let Command::Render(render) = &cli.command {
         return commands::render::run(render);
@@ -40,6 +43,12 @@ fn main() -> ExitCode {
 fn shim_arguments() -> Option<impl Iterator<Item = std::ffi::OsString>> {
     let mut arguments = std::env::args_os().skip(1);
     (arguments.next()? == "__shim").then_some(arguments)
+}
+
+/// Renders read their own words: what other tools are called by must find what those tools would say.
+fn render_words() -> Option<Vec<std::ffi::OsString>> {
+    let mut arguments = std::env::args_os().skip(1);
+    (arguments.next()? == "render").then(|| arguments.collect())
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {

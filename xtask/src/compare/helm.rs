@@ -1,7 +1,6 @@
 //! Charts.
 
 use std::{
-    any::Any,
     fs,
     path::{Path, PathBuf},
     rc::Rc,
@@ -9,9 +8,9 @@ use std::{
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use coracle_gotemplate::{Dict, Host, Str};
+use coracle_gotemplate::{Dict, Str};
 use coracle_helm::{
-    Capabilities, Flavour, KubeVersion, Lookup, NoCluster, Release, Request, Shown, Warnings, World, load,
+    Capabilities, Chart, Flavour, KubeVersion, Lookup, NoCluster, Release, Request, Shown, Warnings, World, load,
     on_deep_stack, template, values,
 };
 
@@ -19,6 +18,7 @@ use super::{
     case::{Outcome, compare},
     peer::{Peer, own_cpu_seconds},
     report::Tally,
+    speed::{self, Measured, measured, repeated},
 };
 
 /// The release's name, and the Kubernetes everybody is told to render for.
@@ -41,6 +41,15 @@ pub struct Arguments {
     /// Prints every difference of every case
     #[arg(long)]
     explain: bool,
+    /// Only every Nth case
+    #[arg(long, default_value_t = 1)]
+    every: usize,
+    /// Instead of comparing, measures what renders take
+    #[arg(long)]
+    speed: bool,
+    /// Our command, which is called with the flags of `helm template`
+    #[arg(long, default_value = "target/release/coracle render helm")]
+    ours: String,
 }
 
 /// A chart with one set of values.
@@ -57,39 +66,83 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .collect();
     ensure!(!peers.is_empty(), "no real helm: name one by HELM or HELM3, or put it into target/tools");
     let only = |case: &Case| arguments.only.as_ref().is_none_or(|part| case.name.contains(part.as_str()));
-    let cases: Vec<Case> = cases(&arguments.directory)?.into_iter().filter(only).collect();
-    let mut page = String::from(
-        "# Helm charts, by the real tool and by ours\n\nMade by `cargo xtask compare helm DIR` over public charts: the \
-         defaults of each and every `ci/*values.yaml`. Lines that the real tool writes differently each time it runs are \
-         masked.\n",
-    );
-    for (peer, flavour) in &peers {
-        let tally = compare_all(&cases, peer, *flavour, arguments.explain)?;
-        tally.write(&mut page);
-    }
-    print!("{page}");
+    let cases = cases(&arguments.directory)?.into_iter().filter(only).step_by(arguments.every.max(1));
+    let cases: Vec<Case> = cases.collect();
+    let part = if arguments.speed {
+        measure_all(&cases, &peers[0].0, &arguments.ours)?
+    } else {
+        let mut part = String::new();
+        for (peer, flavour) in &peers {
+            compare_all(&cases, peer, *flavour, arguments)?.write(&mut part);
+        }
+        part
+    };
+    print!("{part}");
     if arguments.only.is_none() {
-        fs::write(&arguments.report, &page).with_context(|| format!("writing {}", arguments.report.display()))?;
+        write_page(arguments, &part)?;
     }
     Ok(())
 }
 
-fn compare_all(cases: &[Case], peer: &Peer, flavour: Flavour, explain: bool) -> anyhow::Result<Tally> {
+/// Both commands write a part of the page each; the other's is kept.
+fn write_page(arguments: &Arguments, part: &str) -> anyhow::Result<()> {
+    let file = |is_speed: bool| arguments.kept.join(if is_speed { "speed.md" } else { "compared.md" });
+    fs::create_dir_all(&arguments.kept).with_context(|| arguments.kept.display().to_string())?;
+    fs::write(file(arguments.speed), part)?;
+    let mut page = String::from(
+        "# Helm charts, by the real tool and by ours\n\nMade by `cargo xtask compare helm DIR` over public charts: the \
+         defaults of each and every `ci/*values.yaml`.\nLines that the real tool writes differently each time it runs are \
+         masked.\n",
+    );
+    for is_speed in [false, true] {
+        page.push_str(&fs::read_to_string(file(is_speed)).unwrap_or_default());
+    }
+    fs::write(&arguments.report, &page).with_context(|| format!("writing {}", arguments.report.display()))
+}
+
+/// Charts with their defaults, as the first of the real tools and ours render them.
+fn measure_all(cases: &[Case], peer: &Peer, ours: &str) -> anyhow::Result<String> {
+    let mut found = Vec::new();
+    for (index, case) in cases.iter().filter(|case| case.values.is_none()).enumerate() {
+        if index % 100 == 99 {
+            eprintln!("{} charts", index + 1);
+        }
+        let arguments = case.arguments();
+        let command = |words: Vec<String>, skip: usize| words.into_iter().chain(arguments.iter().skip(skip).cloned());
+        let theirs: Vec<String> = command(vec![peer.program.to_string_lossy().into_owned()], 0).collect();
+        let ours: Vec<String> = command(ours.split_whitespace().map(str::to_owned).collect(), 1).collect();
+        let (Some(theirs), Some(ours)) = (measured(&theirs)?, measured(&ours)?) else { continue };
+        let Some(loaded_seconds) = on_deep_stack(|| case.loaded_seconds(Flavour::Helm4))? else { continue };
+        found.push(Measured { name: case.name.trim_end_matches("@defaults").to_owned(), theirs, ours, loaded_seconds });
+    }
+    Ok(speed::write("Helm 4.3.1", &found))
+}
+
+fn compare_all(cases: &[Case], peer: &Peer, flavour: Flavour, options: &Arguments) -> anyhow::Result<Tally> {
+    // Errors without the warnings before them, and the same wherever the charts are.
+    let without_place = |outcome: Outcome| match outcome {
+        Outcome::Failed(text) => {
+            let error = &text[text.find("Error: ").unwrap_or(0)..];
+            Outcome::Failed(error.replace(&*options.directory.to_string_lossy(), "DIR"))
+        }
+        rendered => rendered,
+    };
     let mut tally = Tally::new(&format!("Helm {}", flavour.version().trim_start_matches('v')));
     for (index, case) in cases.iter().enumerate() {
         if index % 100 == 0 {
             eprintln!("{}: {index} of {}", peer.name, cases.len());
         }
         let arguments = case.arguments();
-        let theirs = peer.run(&case.name, 1, &arguments)?;
+        let run = peer.run(&case.name, 1, &arguments)?;
+        let theirs = without_place(run.outcome);
         let before = own_cpu_seconds()?;
-        let ours = case.render(flavour);
+        let ours = without_place(case.render(flavour));
         let spent = own_cpu_seconds()? - before;
-        let verdict = compare(&theirs.outcome, &ours, |number| Ok(peer.run(&case.name, number, &arguments)?.outcome))?;
-        if matches!((&theirs.outcome, &ours), (Outcome::Rendered(_), Outcome::Rendered(_))) {
-            tally.cpu_seconds.push((theirs.cpu_seconds, spent));
+        let verdict = compare(&theirs, &ours, |number| Ok(peer.run(&case.name, number, &arguments)?.outcome))?;
+        if matches!((&theirs, &ours), (Outcome::Rendered(_), Outcome::Rendered(_))) {
+            tally.cpu_seconds.push((run.cpu_seconds, spent));
         }
-        if explain {
+        if options.explain {
             println!("{}: {verdict:#?}", case.name);
         }
         tally.found.push((case.name.clone(), verdict));
@@ -165,6 +218,12 @@ impl Case {
     }
 
     fn try_render(&self, flavour: Flavour) -> Result<String, String> {
+        let request = self.request(flavour)?;
+        let chart = load(&self.chart, flavour, &mut Warnings::default()).map_err(|error| error.to_string())?;
+        render_loaded(&chart, &request)
+    }
+
+    fn request(&self, flavour: Flavour) -> Result<Request, String> {
         let mut capabilities = Capabilities::default_of(flavour);
         capabilities.kube_version = KubeVersion::parse(KUBE_VERSION)?;
         let values = match &self.values {
@@ -174,26 +233,30 @@ impl Case {
             }
             None => Rc::new(Dict::default()),
         };
-        let mut warnings = Warnings::default();
-        let chart = load(&self.chart, flavour, &mut warnings).map_err(|error| error.to_string())?;
-        let request = Request {
-            release: Release {
-                name: RELEASE.to_owned(),
-                namespace: "default".to_owned(),
-                is_upgrade: false,
-                revision: 1,
-            },
-            values,
-            capabilities,
-            flavour,
-            skip_schema: false,
-        };
-        let output = template(&chart, &request, &mut Sandbox::default(), &mut warnings).map_err(|error| {
-            let hint = if error.came_from_rendering() { "\n\nUse --debug flag to render out invalid YAML" } else { "" };
-            format!("{error}{hint}")
-        })?;
-        Ok(output.text(Shown::default()))
+        let release =
+            Release { name: RELEASE.to_owned(), namespace: "default".to_owned(), is_upgrade: false, revision: 1 };
+        Ok(Request { release, values, capabilities, flavour, skip_schema: false })
     }
+
+    /// The processor seconds of one more render of the chart; nothing if it does not render.
+    fn loaded_seconds(&self, flavour: Flavour) -> anyhow::Result<Option<f64>> {
+        let (Ok(request), Ok(chart)) = (self.request(flavour), load(&self.chart, flavour, &mut Warnings::default()))
+        else {
+            return Ok(None);
+        };
+        if render_loaded(&chart, &request).is_err() {
+            return Ok(None);
+        }
+        repeated(own_cpu_seconds, || drop(render_loaded(&chart, &request))).map(Some)
+    }
+}
+
+fn render_loaded(chart: &Chart, request: &Request) -> Result<String, String> {
+    let output = template(chart, request, &mut Sandbox::default(), &mut Warnings::default()).map_err(|error| {
+        let hint = if error.came_from_rendering() { "\n\nUse --debug flag to render out invalid YAML" } else { "" };
+        format!("{error}{hint}")
+    })?;
+    Ok(output.text(Shown::default()))
 }
 
 /// A world in which it is always the same second and chance follows a plan.
@@ -228,23 +291,5 @@ impl World for Sandbox {
 
     fn lookup(&mut self) -> &mut dyn Lookup {
         &mut self.cluster
-    }
-}
-
-impl Host for Sandbox {
-    fn now(&mut self) -> (i64, u32) {
-        World::now(self)
-    }
-
-    fn zone(&self) -> Str {
-        World::zone(self)
-    }
-
-    fn random(&mut self, buffer: &mut [u8]) {
-        World::random(self, buffer);
-    }
-
-    fn as_any(&mut self) -> &mut dyn Any {
-        self
     }
 }

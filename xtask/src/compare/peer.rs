@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::resource::{Usage, UsageWho, getrusage};
 
 use super::case::Outcome;
 
@@ -89,7 +89,10 @@ pub fn own_cpu_seconds() -> anyhow::Result<f64> {
 }
 
 fn cpu_seconds(who: UsageWho) -> anyhow::Result<f64> {
-    let usage = getrusage(who).context("asking the kernel for processor times")?;
+    getrusage(who).context("asking the kernel for processor times").map(|usage| cpu_of(&usage))
+}
+
+pub fn cpu_of(usage: &Usage) -> f64 {
     let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
-    Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
+    seconds(usage.user_time()) + seconds(usage.system_time())
 }

@@ -81,9 +81,7 @@ impl Tally {
                 Verdict::Identical { .. } | Verdict::BothFail { same_words: true, .. } => continue,
                 Verdict::Different(found) => ("Different", found.first().map(ToString::to_string).unwrap_or_default()),
                 Verdict::SameMeaning { line } => ("The same, written differently", line.clone()),
-                Verdict::BothFail { theirs, ours, .. } => {
-                    ("Refused in other words", format!("{} is {} here", first_line(theirs), first_line(ours)))
-                }
+                Verdict::BothFail { theirs, ours, .. } => ("Refused in other words", first_difference(theirs, ours)),
                 Verdict::OnlyOursFails(error) => ("Only ours refuses", first_line(error)),
                 Verdict::OnlyTheirsFails(error) => ("Only the real one refuses", first_line(error)),
             };
@@ -99,6 +97,13 @@ impl Tally {
             }
         }
     }
+}
+
+/// The first line in which two texts differ.
+fn first_difference(theirs: &str, ours: &str) -> String {
+    let mut pairs = theirs.trim().lines().zip(ours.trim().lines());
+    let (theirs, ours) = pairs.find(|(theirs, ours)| theirs != ours).unwrap_or((theirs, ours));
+    format!("`{}` is `{}` here", first_line(theirs), first_line(ours))
 }
 
 fn first_line(text: &str) -> String {

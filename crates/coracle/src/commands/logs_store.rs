@@ -1,28 +1,26 @@
-//! `coracle logs-store`: serving the logs of a data directory, and taking lines in.
+//! `coracle logs-store`: serving the logs of a data directory, taking lines in, giving them out.
 
-use std::{
-    io::{BufRead, BufReader, Read},
-    sync::Arc,
-};
+mod export;
+mod import;
+
+use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use coracle_clock::{Clock, SystemClock};
-use coracle_logs::{Entry, Options, Retention, Store, Stream, http::DEFAULT_TENANT};
+use coracle_clock::SystemClock;
+use coracle_logs::{Discovery, Options, Retention, Store};
 
 use crate::{
-    cli::{LogsImport, LogsServe, LogsStore},
+    cli::{LogsServe, LogsStore},
     commands::block_on,
     paths::DataDir,
     print::{Colour, coloured},
 };
 
-/// Lines of an import that are written together.
-const BATCH_LINES: usize = 10_000;
-
 pub fn run(dir: &DataDir, command: &LogsStore) -> anyhow::Result<()> {
     match command {
         LogsStore::Serve(command) => block_on(serve(dir, command)),
-        LogsStore::Import(command) => block_on(import(dir, command)),
+        LogsStore::Import(command) => block_on(import::run(dir, command)),
+        LogsStore::Export(command) => block_on(export::run(dir, command)),
     }
 }
 
@@ -52,6 +50,9 @@ async fn serve(dir: &DataDir, command: &LogsServe) -> anyhow::Result<()> {
         let keep = std::time::Duration::from_nanos(nanoseconds.unsigned_abs());
         options.retention = Retention { rules: Vec::new(), default: Some(keep) };
     }
+    if command.no_discovery {
+        options.limits.default.discovery = Discovery { service_name: false, levels: false };
+    }
     let store = open(dir, options)?;
     let listener = tokio::net::TcpListener::bind(command.listen)
         .await
@@ -63,30 +64,5 @@ async fn serve(dir: &DataDir, command: &LogsServe) -> anyhow::Result<()> {
         interrupted = tokio::signal::ctrl_c() => interrupted.context("waiting for a signal")?,
     }
     store.close().await;
-    Ok(())
-}
-
-async fn import(dir: &DataDir, command: &LogsImport) -> anyhow::Result<()> {
-    let labels = coracle_logql::Labels::parse(&command.labels)?;
-    let store = open(dir, Options::default())?;
-    let input: Box<dyn Read> = match &command.file {
-        Some(file) => Box::new(std::fs::File::open(file).with_context(|| format!("opening {}", file.display()))?),
-        None => Box::new(std::io::stdin()),
-    };
-    let start = i64::try_from(SystemClock.now().as_nanosecond())?;
-    let (mut count, mut entries) = (0, Vec::new());
-    let mut lines = BufReader::new(input).lines().peekable();
-    while let Some(line) = lines.next() {
-        let line = line.context("reading lines")?;
-        // Lines without a time of their own keep their order.
-        entries.push(Entry { ts: start + count, line, metadata: Arc::new([]) });
-        count += 1;
-        if entries.len() == BATCH_LINES || lines.peek().is_none() {
-            let stream = Stream { labels: labels.clone(), entries: std::mem::take(&mut entries) };
-            store.push(DEFAULT_TENANT, vec![stream]).await?;
-        }
-    }
-    store.close().await;
-    println!("{count} lines are in {labels}");
     Ok(())
 }

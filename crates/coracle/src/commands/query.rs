@@ -4,6 +4,7 @@ mod ask;
 mod logql;
 mod plot;
 mod promql;
+mod when;
 
 use crate::{cli::Query, paths::DataDir};
 

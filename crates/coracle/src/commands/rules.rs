@@ -1,13 +1,24 @@
 //! `coracle rules`: rule files checked and tested, with promtool's files, output and exit codes.
 
-use std::{path::Path, process::ExitCode};
+mod glob;
+
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, Subcommand, ValueHint};
+use coracle_clock::{Clock, SystemClock};
 use coracle_promql::parser::Options;
 use coracle_rules::{
-    Files, file,
+    Files, file, lint,
+    report::{Report, junit},
     unit_test::{self, Settings},
 };
+
+/// Valid rules that lints complain about, where lints are to be fatal.
+const LINT_FAILURE: u8 = 3;
 
 #[derive(Debug, Clone, Args)]
 pub struct Rules {
@@ -25,9 +36,18 @@ pub enum Action {
 
 #[derive(Debug, Clone, Args)]
 pub struct Test {
-    /// Only tests whose name has this in it
-    #[arg(long, value_name = "NAME")]
+    /// Only tests with a name in which this regular expression matches
+    #[arg(long, value_name = "REGEX")]
     pub run: Vec<String>,
+    /// Show of alerts only what is missing and what is too much
+    #[arg(long)]
+    pub diff: bool,
+    /// Show which tests run, and all samples at the end of each
+    #[arg(long)]
+    pub debug: bool,
+    /// Write the results as JUnit's XML into a file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub junit: Option<PathBuf>,
     #[command(flatten)]
     pub language: Language,
     /// Files of unit tests
@@ -37,11 +57,24 @@ pub struct Test {
 
 #[derive(Debug, Clone, Args)]
 pub struct Check {
+    /// What valid rules are looked at for
+    #[arg(long, value_enum, value_name = "LINT", value_delimiter = ',', default_value = "duplicate-rules")]
+    pub lint: Vec<Lint>,
+    /// End with exit code 3 where a lint finds something
+    #[arg(long)]
+    pub lint_fatal: bool,
     #[command(flatten)]
     pub language: Language,
-    /// Rule files
-    #[arg(required = true, value_hint = ValueHint::FilePath)]
+    /// Rule files [default: standard input]
+    #[arg(value_hint = ValueHint::FilePath)]
     pub files: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Lint {
+    All,
+    DuplicateRules,
+    None,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -76,59 +109,100 @@ impl Language {
 }
 
 pub fn run(rules: &Rules) -> ExitCode {
-    let failed = match &rules.action {
+    match &rules.action {
         Action::Test(test) => run_tests(test),
-        Action::Check(check) => check_files(check),
-    };
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        Action::Check(check) => run_check(check),
+    }
 }
 
-fn run_tests(test: &Test) -> bool {
-    let options = test.language.options();
-    let settings = Settings { options, run: &test.run, ignore_unknown_fields: test.language.ignore_unknown_fields };
-    let mut failed = false;
+fn run_tests(test: &Test) -> ExitCode {
+    let settings = Settings {
+        options: test.language.options(),
+        run: &test.run,
+        ignore_unknown_fields: test.language.ignore_unknown_fields,
+        diff: test.diff,
+        debug: test.debug,
+    };
+    let mut reports = Vec::new();
     for path in &test.files {
         let report = unit_test::run(&Disk, path, settings);
-        for warning in &report.warnings {
-            eprintln!("{warning}");
-        }
-        if report.failures.is_empty() {
-            println!("  SUCCESS");
-        } else {
-            failed = true;
-            eprintln!("  FAILED:");
-            for failure in &report.failures {
-                eprintln!("{failure}");
-                println!();
-            }
-        }
-        println!();
+        show(&report);
+        reports.push((path.clone(), report));
     }
-    failed
+    if let Some(path) = &test.junit {
+        let now = SystemClock.now().strftime("%Y-%m-%dT%H:%M:%S").to_string();
+        if let Err(error) = std::fs::write(path, junit(&reports, &now)) {
+            eprintln!("failed to write {}: {error}", path.display());
+            return ExitCode::FAILURE;
+        }
+    }
+    if reports.iter().all(|(_, report)| report.passed()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn check_files(check: &Check) -> bool {
-    let mut failed = false;
-    for path in &check.files {
-        println!("Checking {path}");
-        let text = Disk.read(path).map_err(|error| vec![file::RuleError(error)]);
-        let parsed =
-            text.and_then(|text| file::parse(&text, check.language.options(), check.language.ignore_unknown_fields));
-        match parsed {
-            Ok(groups) => {
-                let rules: usize = groups.iter().map(|group| group.rules.len()).sum();
-                println!("  SUCCESS: {rules} rules found\n");
-            }
-            Err(errors) => {
-                failed = true;
-                eprintln!("  FAILED:");
-                for error in errors {
-                    eprintln!("{path}: {error}");
-                }
-            }
+fn show(report: &Report) {
+    report.notes.iter().for_each(|note| eprintln!("{note}"));
+    if report.passed() {
+        println!("  SUCCESS");
+    } else {
+        eprintln!("  FAILED:");
+        for failure in report.failures() {
+            eprintln!("{failure}");
+            println!();
         }
     }
-    failed
+    println!();
+}
+
+/// What is to be said of a rule file, from the worst to the best.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Verdict {
+    Wrong,
+    Doubtful,
+    Right,
+}
+
+fn run_check(check: &Check) -> ExitCode {
+    let worst = if check.files.is_empty() {
+        println!("Checking standard input");
+        let mut text = String::new();
+        let read = std::io::stdin().read_to_string(&mut text).map(|_| text).map_err(|error| error.to_string());
+        check_text(check, read, "")
+    } else {
+        let each = check.files.iter().map(|path| {
+            println!("Checking {path}");
+            check_text(check, Disk.read(path), &format!("{path}: "))
+        });
+        each.min().unwrap_or(Verdict::Right)
+    };
+    match worst {
+        Verdict::Wrong => ExitCode::FAILURE,
+        Verdict::Doubtful if check.lint_fatal => ExitCode::from(LINT_FAILURE),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn check_text(check: &Check, text: Result<String, String>, place: &str) -> Verdict {
+    let Language { ignore_unknown_fields, .. } = check.language;
+    let text = text.map_err(|error| vec![file::RuleError(error)]);
+    let groups = match text.and_then(|text| file::parse(&text, check.language.options(), ignore_unknown_fields)) {
+        Ok(groups) => groups,
+        Err(errors) => {
+            eprintln!("  FAILED:");
+            errors.iter().for_each(|error| eprintln!("{place}{error}"));
+            return Verdict::Wrong;
+        }
+    };
+    let wants_lint = !check.lint.contains(&Lint::None);
+    let complaint = wants_lint.then(|| lint::duplicates(&groups)).flatten();
+    match &complaint {
+        Some(complaint) => eprintln!("  FAILED:\n{complaint}"),
+        None => {
+            let rules: usize = groups.iter().map(|group| group.rules.len()).sum();
+            println!("  SUCCESS: {rules} rules found");
+        }
+    }
+    println!();
+    if complaint.is_some() { Verdict::Doubtful } else { Verdict::Right }
 }
 
 struct Disk;
@@ -139,33 +213,7 @@ impl Files for Disk {
     }
 
     fn matching(&self, pattern: &str) -> Vec<String> {
-        let path = Path::new(pattern);
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if !name.contains(['*', '?']) {
-            return path.exists().then(|| pattern.to_owned()).into_iter().collect();
-        }
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        let matching = entries.filter(|entry| matches_glob(&name, &entry.file_name().to_string_lossy()));
-        let mut found: Vec<String> = matching.map(|entry| entry.path().to_string_lossy().into_owned()).collect();
-        found.sort();
-        found
-    }
-}
-
-/// `*` for any characters, `?` for one.
-fn matches_glob(pattern: &str, name: &str) -> bool {
-    let mut pattern_chars = pattern.chars();
-    match pattern_chars.next() {
-        None => name.is_empty(),
-        Some('*') => {
-            let rest = pattern_chars.as_str();
-            (0..=name.len()).filter(|at| name.is_char_boundary(*at)).any(|at| matches_glob(rest, &name[at..]))
-        }
-        Some(wanted) => {
-            let mut name_chars = name.chars();
-            name_chars.next().is_some_and(|c| wanted == '?' || wanted == c)
-                && matches_glob(pattern_chars.as_str(), name_chars.as_str())
-        }
+        let found = glob::find(Path::new(pattern));
+        found.into_iter().map(|path| path.to_string_lossy().into_owned()).collect()
     }
 }

@@ -1,10 +1,10 @@
 //! A chart as it was loaded.
 
-use std::{cell::OnceCell, rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc};
 
-use coracle_gotemplate::{Dict, Set};
+use coracle_gotemplate::Dict;
 
-use crate::metadata::Metadata;
+use crate::{engine::Parsed, metadata::Metadata};
 
 /// A file of a chart; its name is relative to the chart's root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,13 +26,18 @@ pub struct Chart {
     /// Everything that is none of the above.
     pub files: Vec<File>,
     pub dependencies: Vec<Chart>,
-    /// The templates of the last render, parsed, with what tells whether they are those of another.
-    pub(crate) parsed: Rc<OnceCell<(Vec<String>, Arc<Set>)>>,
+    /// The templates, as far as they have been parsed; copies share it.
+    pub(crate) parsed: Rc<Parsed>,
 }
 
 impl Chart {
     pub fn name(&self) -> &str {
         &self.metadata.name
+    }
+
+    /// How many templates have been parsed for this chart and its copies so far: each once, however many renders there are.
+    pub fn templates_parsed(&self) -> usize {
+        self.parsed.count()
     }
 
     pub(crate) fn is_library(&self) -> bool {

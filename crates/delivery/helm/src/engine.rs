@@ -5,14 +5,18 @@ mod error;
 mod files;
 mod functions;
 mod meta;
+mod name;
+mod parsed;
 
-use std::{cell::Cell, collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{borrow::Cow, cell::Cell, collections::BTreeMap, rc::Rc};
 
-use coracle_gotemplate::{Context, Dict, DictType, Functions, Limits, MissingKey, Set, Value};
+use coracle_gotemplate::{Context, Dict, DictType, Limits, Value};
 
 pub use capabilities::{Capabilities, KubeVersion};
-pub use error::RenderError;
+pub use error::{Place, RenderError};
 pub use functions::{Lookup, NoCluster, World};
+pub use name::release_name;
+pub(crate) use parsed::Parsed;
 
 use crate::{Chart, Flavour, chart::File};
 use files::Files;
@@ -20,6 +24,8 @@ use functions::HelmHost;
 
 /// Templates may nest as deep as their thread's stack allows.
 const ORDINARY_STACK_BYTES: usize = 1 << 20;
+/// Of the 8 MiB that a process' main thread usually has.
+const MAIN_STACK_BYTES: usize = 5 << 20;
 const DEEP_STACK_BYTES: usize = 200 << 20;
 const THREAD_STACK_BYTES: usize = 256 << 20;
 /// What the whole of the output may come to.
@@ -57,8 +63,25 @@ pub(crate) struct Job<'j> {
 /// The output of each template, by its path.
 pub(crate) fn render(job: Job<'_>) -> Result<BTreeMap<String, String>, RenderError> {
     let templates = templates(&job);
-    let order = order(&templates);
-    let set = parsed(job.chart, &templates, &order)?;
+    let rendered = run(job, &templates);
+    release(&templates);
+    rendered
+}
+
+/// Templates put what they see into itself (`set .Values "root" $`). Such rings would never be given back.
+fn release(templates: &BTreeMap<String, Renderable>) {
+    for template in templates.values() {
+        let seen = std::mem::take(&mut *template.scope.entries_mut());
+        if let Some(Value::Dict(values)) = seen.get("Values") {
+            drop(std::mem::take(&mut *values.entries_mut()));
+        }
+    }
+}
+
+fn run(job: Job<'_>, templates: &BTreeMap<String, Renderable>) -> Result<BTreeMap<String, String>, RenderError> {
+    let order = order(templates);
+    let files: Vec<(&str, &File)> = order.iter().map(|name| (*name, &templates[*name].file)).collect();
+    let set = job.chart.parsed.set(&files, job.flavour)?;
     let limits = Limits { stack_bytes: STACK.get(), output_bytes: OUTPUT_LIMIT_BYTES, steps: STEPS_LIMIT };
     let mut host = HelmHost::new(job.world);
     let mut context = Context::running(&mut host, set, limits);
@@ -73,7 +96,7 @@ pub(crate) fn render(job: Job<'_>) -> Result<BTreeMap<String, String>, RenderErr
         template.scope.set("Template", Value::Dict(Rc::new(about)));
         let output = context
             .execute(name, &Value::Dict(template.scope.clone()))
-            .map_err(|error| error::of_execution(name, &error, job.flavour))?;
+            .map_err(|error| error::of_execution(name, &error, job.flavour).showing(|file| text_of(templates, file)))?;
         rendered.insert(name.to_owned(), without_no_value(output));
     }
     Ok(rendered)
@@ -82,6 +105,15 @@ pub(crate) fn render(job: Job<'_>) -> Result<BTreeMap<String, String>, RenderErr
 thread_local! {
     /// How much stack this thread has for templates.
     static STACK: Cell<usize> = const { Cell::new(ORDINARY_STACK_BYTES) };
+}
+
+/// Runs `work` on the main thread of a process, whose stack is of the usual 8 MiB: enough for nearly every chart, and
+/// sooner done than with a thread of its own. See [`crate::Error::is_too_deep`].
+pub fn on_main_stack<T>(work: impl FnOnce() -> T) -> T {
+    STACK.set(MAIN_STACK_BYTES);
+    let done = work();
+    STACK.set(ORDINARY_STACK_BYTES);
+    done
 }
 
 /// Runs `work` on a thread whose stack is deep enough for templates that nest as deep as Helm lets them.
@@ -97,6 +129,10 @@ pub fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
             .expect("a thread can be started");
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+fn text_of<'t>(templates: &'t BTreeMap<String, Renderable>, file: &str) -> Option<Cow<'t, str>> {
+    templates.get(file).map(|template| String::from_utf8_lossy(&template.file.data))
 }
 
 /// Output as text, without the words Go prints where there is no value.
@@ -192,26 +228,4 @@ fn order(templates: &BTreeMap<String, Renderable>) -> Vec<&str> {
     let mut names: Vec<&str> = templates.keys().map(String::as_str).collect();
     names.sort_by_key(|name| (std::cmp::Reverse(name.matches('/').count()), std::cmp::Reverse(*name)));
     names
-}
-
-/// The chart's templates, parsed unless the last render had the same.
-fn parsed(chart: &Chart, templates: &BTreeMap<String, Renderable>, order: &[&str]) -> Result<Arc<Set>, RenderError> {
-    if let Some((names, set)) = chart.parsed.get()
-        && names == order
-    {
-        return Ok(set.clone());
-    }
-    let mut set = Set::new("gotpl", functions(), MissingKey::Zero);
-    for name in order {
-        let text = String::from_utf8_lossy(&templates[*name].file.data);
-        set.parse(name, &text).map_err(|error| error::of_parsing(name, &error))?;
-    }
-    let set = Arc::new(set);
-    // Somebody else's templates may be there; then these are parsed each time.
-    let _ = chart.parsed.set((order.iter().map(|name| (*name).to_owned()).collect(), set.clone()));
-    Ok(set)
-}
-
-fn functions() -> Arc<Functions> {
-    Arc::new(coracle_sprig::functions().with(functions::FUNCTIONS))
 }

@@ -7,7 +7,7 @@ mod ignore;
 use std::{collections::BTreeMap, path::Path, rc::Rc};
 
 use crate::{
-    Flavour, Warnings, YamlError,
+    Excerpt, Flavour, Warnings, YamlError,
     chart::{Chart, File},
     metadata::{self, Metadata, ValidationError},
     values,
@@ -38,6 +38,20 @@ pub enum LoadError {
     TooDeep,
 }
 
+impl LoadError {
+    /// The line it is about, where it is about one.
+    pub fn excerpt(&self) -> Option<Excerpt> {
+        match self {
+            LoadError::Yaml { file, source } => source.excerpt(file),
+            LoadError::Subchart { subchart, source, .. } => {
+                let inner = source.excerpt()?;
+                Some(Excerpt { file: format!("charts/{subchart}/{}", inner.file), ..inner })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Loads a chart from a directory or an archive.
 pub fn load(path: &Path, flavour: Flavour, warnings: &mut Warnings) -> Result<Chart, LoadError> {
     let shown = path.display();
@@ -65,6 +79,11 @@ pub fn load(path: &Path, flavour: Flavour, warnings: &mut Warnings) -> Result<Ch
         return Err(LoadError::Archive(message));
     }
     archive(&bytes, flavour, warnings)
+}
+
+/// The files of a chart's directory that its `.helmignore` leaves.
+pub fn directory(path: &Path) -> Result<Vec<File>, LoadError> {
+    directory::read(path)
 }
 
 /// What Go's sniffing calls bytes that are no archive; only the two common answers.

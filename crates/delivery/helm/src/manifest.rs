@@ -219,7 +219,7 @@ struct Head {
 }
 
 fn head(document: &str, flavour: Flavour) -> Result<Head, YamlError> {
-    let value = coracle_sprig::yaml::read(document).map_err(YamlError::new)?;
+    let value = coracle_sprig::yaml::read(document).map_err(|error| YamlError::within(document, error))?;
     let dict = match &value {
         Value::Nil => return Ok(Head::default()),
         Value::Dict(dict) => dict,

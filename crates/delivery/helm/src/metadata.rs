@@ -136,7 +136,7 @@ pub(crate) fn scalar_text(value: &Value) -> Option<String> {
 
 /// Reads `Chart.yaml`, or `requirements.yaml` over it, into `metadata`.
 pub(crate) fn read(text: &str, metadata: &mut Metadata) -> Read<()> {
-    let value = coracle_sprig::yaml::read(text).map_err(YamlError::new)?;
+    let value = coracle_sprig::yaml::read(text).map_err(|error| YamlError::within(text, error))?;
     let dict = match &value {
         Value::Nil => return Ok(()),
         Value::Dict(dict) => dict,

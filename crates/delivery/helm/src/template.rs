@@ -5,7 +5,7 @@ use std::{rc::Rc, sync::Arc};
 use coracle_gotemplate::Dict;
 
 use crate::{
-    Capabilities, Chart, Flavour, Warnings, dependencies,
+    Capabilities, Chart, Excerpt, Flavour, Warnings, dependencies,
     engine::{self, Job, Release, RenderError, World},
     manifest::{self, Hook, Manifest, ManifestError},
     schema::{self, SchemaError},
@@ -63,6 +63,20 @@ impl Error {
     /// Whether Helm would have something to show for it with `--debug`, and says so.
     pub fn came_from_rendering(&self) -> bool {
         matches!(self, Error::KubeVersion { .. } | Error::Render(_) | Error::Manifest(_))
+    }
+
+    /// Whether templates nested deeper than the stack they ran on: on [`crate::on_deep_stack`] they may render.
+    pub fn is_too_deep(&self) -> bool {
+        matches!(self, Error::Render(error) if error.is_too_deep())
+    }
+
+    /// The line it is about: of a template, or of what one was rendered to.
+    pub fn excerpt(&self) -> Option<Excerpt> {
+        match self {
+            Error::Render(error) => error.excerpt.as_deref().cloned(),
+            Error::Manifest(error) => error.source.excerpt(&error.path),
+            _ => None,
+        }
     }
 }
 

@@ -28,15 +28,15 @@ pub fn read(text: &str, flavour: Flavour) -> Result<Rc<Dict>, YamlError> {
     }
     let mut values = table();
     for text in documents(text) {
-        let document =
-            document(text).map_err(|error| YamlError::new(format!("cannot unmarshal yaml document: {error}")))?;
+        let document = document(text)
+            .map_err(|error| YamlError { message: format!("cannot unmarshal yaml document: {error}"), ..error })?;
         values = merge_maps(&values, &document);
     }
     Ok(values)
 }
 
 fn document(text: &str) -> Result<Rc<Dict>, YamlError> {
-    match coracle_sprig::yaml::read(text).map_err(YamlError::new)? {
+    match coracle_sprig::yaml::read(text).map_err(|error| YamlError::within(text, error))? {
         Value::Dict(document) => Ok(document),
         Value::Nil => Ok(table()),
         other => {

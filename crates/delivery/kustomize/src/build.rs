@@ -8,6 +8,7 @@ use crate::config::{self, Config};
 use crate::documents::{self, Place};
 use crate::error::{Error, Trouble};
 use crate::files::Files;
+use crate::gitref::{self, GitReference};
 use crate::load::{LoadError, Root, Session};
 use crate::merge::{CustomTypes, Types};
 use crate::options::{Options, Order};
@@ -392,7 +393,7 @@ impl<'a> Build<'a> {
         let root = match (target.root.enter(&name.value), no_file) {
             (Ok(root), _) => root,
             (Err(_), LoadError::Refused(message)) => return Err(self.session.at(name.mark, message)),
-            (Err(_), LoadError::NoFile(message)) if crate::gitref::is_url(&name.value) => {
+            (Err(_), LoadError::NoFile(message)) if gitref::is_url(&name.value) && !self.may_be_repository(name) => {
                 return Err(self.session.at(name.mark, message));
             }
             (Err(message), LoadError::NoFile(_)) => return Err(self.session.at(name.mark, message)),
@@ -406,6 +407,11 @@ impl<'a> Build<'a> {
         let mut more = Gathered::new();
         self.gather(&inner, origin.as_ref(), &mut more)?;
         self.merge_in(gathered, more, name)
+    }
+
+    /// Whether a URL was tried as a repository, so that what came of that is worth telling.
+    fn may_be_repository(&self, url: &Text) -> bool {
+        self.session.options.remote.is_some() && GitReference::parse(&url.value).is_some()
     }
 
     fn file(

@@ -12,6 +12,10 @@ pub trait Files {
     fn resolve(&self, path: &str) -> Option<String> {
         Some(path.to_owned())
     }
+    /// All files below a directory with their content, by their paths from it: a chart. The error is a message.
+    fn below(&self, directory: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
+        Err(format!("{directory}: directories are not listed here"))
+    }
 }
 
 /// Files held in memory.
@@ -45,6 +49,14 @@ impl Files for MemoryFiles {
         }
         let prefix = format!("{path}/");
         self.0.range(prefix.clone()..).next().is_some_and(|(name, _)| name.starts_with(&prefix))
+    }
+
+    fn below(&self, directory: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
+        let below = |(path, content): (&String, &Vec<u8>)| {
+            let name = path.strip_prefix(directory)?.strip_prefix('/')?;
+            Some((name.to_owned(), content.clone()))
+        };
+        Ok(self.0.iter().filter_map(below).collect())
     }
 }
 

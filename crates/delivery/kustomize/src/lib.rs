@@ -6,7 +6,7 @@
 //! that trees in use depend on, they are kept, and the comment at the place says so.
 //!
 //! The room knows no network and starts no process: what lies outside the tree comes in through [`Remote`], and Helm
-//! charts through [`Charts`].
+//! charts through [`Charts`], most often [`helm::InProcess`].
 //!
 //! ```
 //! use coracle_kustomize::{MemoryFiles, Options, build};
@@ -27,6 +27,7 @@ mod folded;
 mod generate;
 mod gitref;
 mod hash;
+pub mod helm;
 mod id;
 mod jsonpatch;
 mod load;

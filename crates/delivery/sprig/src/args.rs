@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use coracle_gotemplate::{FunctionError, List, ListType, Str, Value};
+use coracle_gotemplate::{Dict, DictType, FunctionError, List, ListType, Str, Value};
 
 pub(crate) type Result<T = Value> = std::result::Result<T, FunctionError>;
 
@@ -105,6 +105,19 @@ pub(crate) fn nil_list() -> Value {
 /// `[]string(nil)`.
 pub(crate) fn nil_strings() -> Value {
     Value::List(List::new(NIL_STRINGS, Vec::new()).into())
+}
+
+/// The type name of a map that is nil rather than empty.
+const NIL_DICT: DictType = DictType::Named("map[string]interface {}");
+
+/// `map[string]interface {}(nil)`.
+pub(crate) fn nil_dict() -> Value {
+    Value::Dict(Dict::new(NIL_DICT).into())
+}
+
+/// Whether a map is nil.
+pub(crate) fn is_nil_dict(dict: &Dict) -> bool {
+    dict.is_empty() && dict.dict_type() == NIL_DICT
 }
 
 /// Whether a slice is nil.

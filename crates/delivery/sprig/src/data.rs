@@ -6,7 +6,7 @@ pub mod yaml;
 
 use coracle_gotemplate::{Dict, Function, FunctionError, Type, Value};
 
-use crate::args::text;
+use crate::args::{nil_dict, nil_list, text};
 
 const ANY: &[Type] = &[Type::Any];
 const S: &[Type] = &[Type::String];
@@ -15,16 +15,18 @@ pub(crate) const TABLE: &[Function] = &[
     Function::new("toYaml", ANY, |_, a| Ok(yaml::write(&a[0]).into())),
     Function::new("mustToYaml", ANY, |_, a| Ok(yaml::write_checked(&a[0])?.into())),
     Function::new("toYamlPretty", ANY, |_, a| Ok(yaml::write_pretty(&a[0]).into())),
-    Function::new("fromYaml", S, |_, a| Ok(map_or_error(yaml::read(&text(&a[0])), yaml::UNMARSHALING))),
-    Function::new("fromYamlArray", S, |_, a| Ok(list_or_error(yaml::read(&text(&a[0])), yaml::UNMARSHALING))),
+    Function::new("fromYaml", S, |_, a| Ok(map_or_error(yaml::read(&text(&a[0])), empty_dict, yaml::UNMARSHALING))),
+    Function::new("fromYamlArray", S, |_, a| {
+        Ok(list_or_error(yaml::read(&text(&a[0])), empty_list, yaml::UNMARSHALING))
+    }),
     Function::new("toJson", ANY, |_, a| Ok(json::write(&a[0], json::Html::Escaped).unwrap_or_default().into())),
     Function::new("mustToJson", ANY, |_, a| Ok(json::write(&a[0], json::Html::Escaped)?.into())),
     Function::new("toRawJson", ANY, |_, a| Ok(json::write(&a[0], json::Html::Plain)?.into())),
     Function::new("mustToRawJson", ANY, |_, a| Ok(json::write(&a[0], json::Html::Plain)?.into())),
     Function::new("toPrettyJson", ANY, |_, a| Ok(json::write_pretty(&a[0]).unwrap_or_default().into())),
     Function::new("mustToPrettyJson", ANY, |_, a| Ok(json::write_pretty(&a[0])?.into())),
-    Function::new("fromJson", S, |_, a| Ok(map_or_error(json::read(&text(&a[0])), ""))),
-    Function::new("fromJsonArray", S, |_, a| Ok(list_or_error(json::read(&text(&a[0])), ""))),
+    Function::new("fromJson", S, |_, a| Ok(map_or_error(json::read(&text(&a[0])), nil_dict, ""))),
+    Function::new("fromJsonArray", S, |_, a| Ok(list_or_error(json::read(&text(&a[0])), nil_list, ""))),
     Function::new("mustFromJson", S, |_, a| json::read(&text(&a[0])).map_err(FunctionError::from)),
     Function::new("toToml", ANY, |_, a| Ok(toml::write(&a[0]).unwrap_or_else(|error| error).into())),
     Function::new("mustToToml", ANY, |_, a| Ok(toml::write(&a[0])?.into())),
@@ -37,19 +39,28 @@ fn error_map(error: String) -> Value {
     Value::dict([("Error", Value::from(error))])
 }
 
-/// What was read if it is a map; else a map with the error, as Helm's functions for templates give it.
-fn map_or_error(read: std::result::Result<Value, String>, before: &str) -> Value {
+fn empty_dict() -> Value {
+    Value::Dict(Dict::default().into())
+}
+
+fn empty_list() -> Value {
+    Value::list(Vec::new())
+}
+
+/// What was read if it is a map; else a map with the error, as Helm's functions for templates give it. `null` is what
+/// Go's decoder leaves in its place: nothing for YAML, a nil map for JSON.
+fn map_or_error(read: std::result::Result<Value, String>, null: fn() -> Value, before: &str) -> Value {
     match read {
-        Ok(Value::Nil) => Value::Dict(Dict::default().into()),
+        Ok(Value::Nil) => null(),
         Ok(value @ Value::Dict(_)) => value,
         Ok(other) => error_map(format!("{before}{}", mismatch(&other, "map[string]interface {}"))),
         Err(error) => error_map(error),
     }
 }
 
-fn list_or_error(read: std::result::Result<Value, String>, before: &str) -> Value {
+fn list_or_error(read: std::result::Result<Value, String>, null: fn() -> Value, before: &str) -> Value {
     match read {
-        Ok(Value::Nil) => Value::list(Vec::new()),
+        Ok(Value::Nil) => null(),
         Ok(value @ Value::List(_)) => value,
         Ok(other) => Value::list(vec![format!("{before}{}", mismatch(&other, "[]interface {}")).into()]),
         Err(error) => Value::list(vec![error.into()]),

@@ -7,7 +7,10 @@ pub(crate) use copy::deep_copy;
 
 use coracle_gotemplate::{Call, Dict, DictType, Function, Str, Type, Value};
 
-use crate::args::{Result, fail, shared, text, to_text, wrong_type};
+use crate::{
+    args::{Result, fail, shared, text, to_text, wrong_type},
+    nesting,
+};
 
 const D: Type = Type::Dict;
 const S: Type = Type::String;
@@ -50,10 +53,10 @@ pub(crate) const TABLE: &[Function] = &[
         Ok(Value::dict(all.into_iter().filter(is_kept)))
     }),
     Function::variadic("dig", &[], ANY, |_, a| dig(a)),
-    Function::variadic("merge", &[D], D, |_, a| Ok(merge::merge(a, false))),
-    Function::variadic("mustMerge", &[D], D, |_, a| Ok(merge::merge(a, false))),
-    Function::variadic("mergeOverwrite", &[D], D, |_, a| Ok(merge::merge(a, true))),
-    Function::variadic("mustMergeOverwrite", &[D], D, |_, a| Ok(merge::merge(a, true))),
+    Function::variadic("merge", &[D], D, |_, a| merged(a, false)),
+    Function::variadic("mustMerge", &[D], D, |_, a| merged(a, false)),
+    Function::variadic("mergeOverwrite", &[D], D, |_, a| merged(a, true)),
+    Function::variadic("mustMergeOverwrite", &[D], D, |_, a| merged(a, true)),
     Function::new("deepCopy", &[ANY], DEEP_COPY),
     Function::new("mustDeepCopy", &[ANY], DEEP_COPY),
 ];
@@ -61,8 +64,16 @@ pub(crate) const TABLE: &[Function] = &[
 const DEEP_COPY: Call = |_, a| match &a[0] {
     // The copying library asks for the type of its argument first.
     Value::Nil => fail("reflect: call of reflect.Value.Type on zero Value"),
-    value => Ok(deep_copy(value)),
+    value => {
+        nesting::check(value)?;
+        Ok(deep_copy(value))
+    }
 };
+
+fn merged(arguments: &[Value], overwrite: bool) -> Result {
+    arguments.iter().try_for_each(nesting::check)?;
+    Ok(merge::merge(arguments, overwrite))
+}
 
 fn lookup(dict: &Value, key: &Value) -> Option<Value> {
     dict.as_dict()?.get(&text(key))

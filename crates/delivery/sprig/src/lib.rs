@@ -3,6 +3,21 @@
 //! They behave as the Go functions of the same names do, mistakes included: what they return, how they print, what they
 //! take for empty, and what their errors say. Nothing here knows a clock, a random source or a network; those come from
 //! the [`coracle_gotemplate::Host`] in the [`Context`](coracle_gotemplate::Context) of a call.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use coracle_gotemplate::{MissingKey, Set};
+//!
+//! let mut set = Set::new("chart", Arc::new(coracle_sprig::functions()), MissingKey::Zero);
+//! set.parse("name", r#"{{ .name | trunc 63 | trimSuffix "-" | quote }}"#).unwrap();
+//! assert!(set.parse("wrong", "{{ .name | shorten 63 }}").is_err());
+//!
+//! // YAML as charts read and write it: keys in order, numbers as JSON has them, words of YAML 1.1.
+//! let values = coracle_sprig::yaml::read("replicas: 0x10\non: yes\n").unwrap();
+//! assert_eq!(coracle_sprig::yaml::write(&values), "replicas: 16\n\"true\": true");
+//! assert!(coracle_sprig::semver::satisfies("^1.2", "1.9.0").unwrap());
+//! ```
 
 mod args;
 mod case;
@@ -16,6 +31,7 @@ mod duration;
 pub mod encoding;
 mod list;
 mod math;
+mod nesting;
 mod path;
 mod random;
 mod reflect;

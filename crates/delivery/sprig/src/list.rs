@@ -8,6 +8,7 @@ use crate::{
     },
     cast::to_int,
     defaults::is_empty,
+    nesting,
     reflect::deep_equal,
 };
 
@@ -90,6 +91,7 @@ const COMPACT: Call = |_, a| {
 };
 
 const UNIQ: Call = |_, a| {
+    nesting::check(&a[0])?;
     let mut kept: Vec<Value> = Vec::new();
     for item in &*list_or(&a[0], "Cannot find uniq on type")? {
         if !kept.iter().any(|other| deep_equal(item, other)) {
@@ -100,6 +102,7 @@ const UNIQ: Call = |_, a| {
 };
 
 const WITHOUT: Call = |_, a| {
+    a.iter().try_for_each(nesting::check)?;
     let items = list_or(&a[0], "Cannot find without on type")?;
     let is_kept = |item: &&Value| !a[1..].iter().any(|other| deep_equal(item, other));
     Ok(Value::list(items.iter().filter(is_kept).cloned().collect()))
@@ -109,6 +112,7 @@ const HAS: Call = |_, a| {
     if a[1].is_nil() {
         return Ok(false.into());
     }
+    a.iter().try_for_each(nesting::check)?;
     let items = list_or(&a[1], "Cannot find has on type")?;
     Ok(items.iter().any(|item| deep_equal(&a[0], item)).into())
 };

@@ -2,7 +2,7 @@
 
 use coracle_gotemplate::{Function, Type, Value};
 
-use crate::args::text;
+use crate::{args::text, nesting};
 
 const ANY: Type = Type::Any;
 const S: Type = Type::String;
@@ -16,10 +16,13 @@ pub(crate) const TABLE: &[Function] = &[
     }),
     Function::new("kindOf", &[ANY], |_, a| Ok(a[0].kind().name().into())),
     Function::new("kindIs", &[S, ANY], |_, a| Ok((text(&a[0]) == a[1].kind().name()).into())),
-    Function::new("deepEqual", &[ANY, ANY], |_, a| Ok(deep_equal(&a[0], &a[1]).into())),
+    Function::new("deepEqual", &[ANY, ANY], |_, a| {
+        a.iter().try_for_each(nesting::check)?;
+        Ok(deep_equal(&a[0], &a[1]).into())
+    }),
 ];
 
-/// `reflect.DeepEqual`: the same types all the way down, and the same contents.
+/// `reflect.DeepEqual`: the same types all the way down, and the same contents. The caller sees to the nesting.
 pub(crate) fn deep_equal(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Nil, Value::Nil) => true,

@@ -105,7 +105,7 @@ impl Worker {
         };
         let planned = tokio::task::spawn_blocking(move || {
             let tree = sources.tree(&url, &id)?;
-            let plan = render::plan(&*tree, &place).map_err(|error| render_trouble(&*tree, &error))?;
+            let plan = render::plan(&*tree, &place, Some(&*sources)).map_err(|error| render_trouble(&*tree, &error))?;
             Ok::<_, Trouble>((tree, plan))
         });
         let (tree, plan) = planned.await.unwrap_or_else(|error| Err(Trouble::one(error.to_string())))?;

@@ -1,6 +1,8 @@
 //! Where manifests come from: repositories, commits and the files at a commit.
 
-use std::sync::Arc;
+use std::{ops::Deref, rc::Rc, sync::Arc};
+
+use coracle_kustomize::{Checkout, GitReference};
 
 /// A commit, as far as a deployment speaks of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -54,18 +56,19 @@ pub enum SourceError {
 }
 
 /// A tree seen as the kustomize room wants its files.
-pub(crate) struct KustomizeFiles<'a> {
-    tree: &'a dyn Tree,
+pub(crate) struct KustomizeFiles<T> {
+    tree: T,
     paths: Vec<String>,
 }
 
-impl<'a> KustomizeFiles<'a> {
-    pub fn new(tree: &'a dyn Tree) -> Result<Self, SourceError> {
-        Ok(KustomizeFiles { tree, paths: tree.paths()? })
+impl<'t, T: Deref<Target = dyn Tree + 't>> KustomizeFiles<T> {
+    pub fn new(tree: T) -> Result<Self, SourceError> {
+        let paths = tree.paths()?;
+        Ok(KustomizeFiles { tree, paths })
     }
 }
 
-impl coracle_kustomize::Files for KustomizeFiles<'_> {
+impl<'t, T: Deref<Target = dyn Tree + 't>> coracle_kustomize::Files for KustomizeFiles<T> {
     fn read(&self, path: &str) -> Option<Vec<u8>> {
         self.tree.read(path).ok().flatten()
     }
@@ -73,6 +76,38 @@ impl coracle_kustomize::Files for KustomizeFiles<'_> {
     fn is_directory(&self, path: &str) -> bool {
         path.is_empty()
             || self.paths.iter().any(|known| known.starts_with(path) && known[path.len()..].starts_with('/'))
+    }
+
+    fn below(&self, directory: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
+        let mut files = Vec::new();
+        for path in &self.paths {
+            let Some(name) = path.strip_prefix(directory).and_then(|rest| rest.strip_prefix('/')) else { continue };
+            if let Some(content) = self.tree.read(path).map_err(|error| error.to_string())? {
+                files.push((name.to_owned(), content));
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// The server's repositories as bases of kustomizations.
+pub(crate) struct RemoteBases<'a>(pub &'a dyn Sources);
+
+impl coracle_kustomize::Remote for RemoteBases<'_> {
+    fn file(&self, _url: &str) -> Result<Vec<u8>, String> {
+        Err("single files are not downloaded; name the repository they are in".to_owned())
+    }
+
+    fn repository(&self, reference: &GitReference) -> Result<Checkout, String> {
+        let url = reference.clone_url();
+        let revision = if reference.reference.is_empty() { "HEAD" } else { &reference.reference };
+        let commit = self.0.resolve(&url, revision).map_err(|error| error.to_string())?;
+        let commit = commit.ok_or_else(|| {
+            SourceError::NoRevision { repo_url: url.clone(), revision: revision.to_owned() }.to_string()
+        })?;
+        let tree = self.0.tree(&url, &commit.id).map_err(|error| error.to_string())?;
+        let files = KustomizeFiles::new(tree).map_err(|error| error.to_string())?;
+        Ok(Checkout { files: Rc::new(files), name: url })
     }
 }
 

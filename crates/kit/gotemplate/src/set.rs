@@ -51,6 +51,17 @@ pub struct Set {
     templates: HashMap<Str, Arc<Template>>,
 }
 
+/// A text that has been parsed once, for any number of sets. It brings along the functions it calls.
+#[derive(Clone)]
+pub struct Parsed(Arc<parse::Parsed>);
+
+impl Parsed {
+    /// Parses a text under a name, which is also the file its errors speak of.
+    pub fn new(name: &str, text: &str, functions: &Functions) -> Result<Parsed, ParseError> {
+        parse::parse(name, text, functions).map(|parsed| Parsed(Arc::new(parsed)))
+    }
+}
+
 impl Set {
     pub fn new(name: &str, functions: Arc<Functions>, missing_key: MissingKey) -> Set {
         Set { name: name.into(), functions, missing_key, below: None, templates: HashMap::new() }
@@ -71,11 +82,16 @@ impl Set {
     /// same names, except that an empty definition replaces nothing.
     pub fn parse(&mut self, name: &str, text: &str) -> Result<(), ParseError> {
         let parsed = parse::parse(name, text, &self.functions)?;
-        self.add(&parsed);
+        self.add_all(&parsed);
         Ok(())
     }
 
-    pub(crate) fn add(&mut self, parsed: &parse::Parsed) {
+    /// Adds what was parsed before, by the rules of [`Set::parse`].
+    pub fn add(&mut self, parsed: &Parsed) {
+        self.add_all(&parsed.0);
+    }
+
+    pub(crate) fn add_all(&mut self, parsed: &parse::Parsed) {
         for (name, template) in parsed {
             if !template.is_empty() || self.template(name).is_none() {
                 self.templates.insert(name.clone(), template.clone());

@@ -1,16 +1,18 @@
 //! YAML as the Kubernetes tools read it into values: the first document, by the words and numbers of YAML 1.1, as JSON
 //! would hold it (keys are text, numbers are floats). What is read into is the caller's; [`Build`] makes it.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use saphyr_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
 
 use crate::{
     emit::go_float,
+    lenient::Lenient,
     resolve::{self, Resolved},
     {Scalar, Style},
 };
 
 /// How deep a document may nest; deeper ones would only come from an attack on the stack.
-const DEPTH_LIMIT: usize = 1_000;
+const DEPTH_LIMIT: usize = 250;
 /// How many nodes aliases may add to a document.
 const ALIAS_NODES_LIMIT: usize = 400_000;
 
@@ -36,18 +38,39 @@ pub trait Build {
 /// Reads the first document of `text`; nothing if there is none. The error is what Go's library says.
 pub fn load<B: Build>(text: &str, build: &mut B) -> Result<Option<B::Value>, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut loader =
-        Loader { parser: Parser::new_from_str(text), build, anchors: Vec::new(), scalars: Vec::new(), alias_nodes: 0 };
+    refuse_tab_at_start(text)?;
+    let mut lenient = Lenient::new(text);
     loop {
-        match loader.next()? {
-            Event::StreamEnd => return Ok(None),
-            Event::DocumentStart(_) => {
-                let event = loader.next()?;
-                return loader.node(event, 0).map(Some);
-            }
-            _ => {}
+        let mut loader = Loader {
+            parser: Parser::new_from_str(lenient.text()),
+            build: &mut *build,
+            anchors: Vec::new(),
+            scalars: Vec::new(),
+            alias_nodes: 0,
+            complaint: None,
+        };
+        let read = loader.first();
+        let complaint = loader.complaint.take();
+        drop(loader);
+        match complaint {
+            Some((complaint, line)) if read.is_err() && lenient.mend(&complaint, line) => {}
+            _ => return read,
         }
     }
+}
+
+/// Go's library takes no tab in front of the first token; the parser here skips it.
+fn refuse_tab_at_start(text: &str) -> Result<(), String> {
+    for (index, line) in text.split('\n').enumerate() {
+        let content = line.trim_start_matches(' ').trim_end_matches('\r');
+        if content.starts_with('\t') {
+            return Err(in_words_of_go("tabs disallowed", index + 1));
+        }
+        if !content.is_empty() && !content.starts_with('#') {
+            break;
+        }
+    }
+    Ok(())
 }
 
 struct Loader<'text, 'build, B: Build> {
@@ -57,20 +80,39 @@ struct Loader<'text, 'build, B: Build> {
     /// Anchored scalars as written, for aliases that stand as keys.
     scalars: Vec<(usize, Scalar)>,
     alias_nodes: usize,
+    /// What the parser said, and of which line.
+    complaint: Option<(String, usize)>,
 }
 
 impl<'text, B: Build> Loader<'text, '_, B> {
+    fn first(&mut self) -> Result<Option<B::Value>, String> {
+        loop {
+            match self.next()? {
+                Event::StreamEnd => return Ok(None),
+                Event::DocumentStart(_) => {
+                    let event = self.next()?;
+                    return self.node(event, 0).map(Some);
+                }
+                _ => {}
+            }
+        }
+    }
+
     fn next(&mut self) -> Result<Event<'text>, String> {
         match self.parser.next_event() {
             Some(Ok((event, _))) => Ok(event),
-            Some(Err(error)) => Err(in_words_of_go(error.info(), error.marker().line())),
+            Some(Err(error)) => {
+                let (complaint, line) = (error.info(), error.marker().line());
+                self.complaint = Some((complaint.to_owned(), line));
+                Err(in_words_of_go(complaint, line))
+            }
             None => Ok(Event::StreamEnd),
         }
     }
 
     fn node(&mut self, event: Event<'text>, depth: usize) -> Result<B::Value, String> {
         if depth > DEPTH_LIMIT {
-            return Err("yaml: exceeded max depth of 10000".to_owned());
+            return Err(format!("yaml: exceeded max depth of {DEPTH_LIMIT}"));
         }
         let (anchor, value) = match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -106,6 +148,9 @@ impl<'text, B: Build> Loader<'text, '_, B> {
     }
 
     fn scalar(&mut self, scalar: &Scalar) -> Result<B::Value, String> {
+        if scalar.tag.as_deref() == Some("binary") {
+            return Ok(self.build.text(&decoded(&scalar.text)?));
+        }
         Ok(match resolve::words_of_old(scalar) {
             Resolved::Null => self.build.null(),
             Resolved::Bool(value) => self.build.bool(value),
@@ -238,6 +283,13 @@ fn scalar_of(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Scalar {
     Scalar { text: text.into(), style, tag }
 }
 
+/// The text of bytes that were written in base 64.
+fn decoded(text: &str) -> Result<String, String> {
+    let text: String = text.chars().filter(|char| !matches!(char, '\n' | '\r')).collect();
+    let bytes = BASE64.decode(text).map_err(|_| "yaml: !!binary value contains invalid base64 data".to_owned())?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 fn is_merge(key: &Scalar) -> bool {
     &*key.text == "<<" && (key.style == Style::Plain || key.tag.as_deref() == Some("merge"))
 }
@@ -319,6 +371,15 @@ mod tests {
             "a": true, "b": false, "c": "yes", "d": 8.0, "e": 31.0, "f": 1000.0, "1": false, "1.5": true, "true": null
         });
         assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn within_brackets_and_quotes_nothing_need_be_indented() {
+        let text = "a:\n    b: [\n    \"x\",\n  'y\n\n z'\n    ]\n    c: {\n d: 1\n}\n    e: \"one \\\n two\n   three\"\n    f: 2\n";
+        let expected = json!({"a": {"b": ["x", "y\nz"], "c": {"d": 1.0}, "e": "one two three", "f": 2.0}});
+        assert_eq!(load(text, &mut Json).unwrap().unwrap(), expected);
+        assert!(load("a:\n  b: \"x\n---\ny\"\n", &mut Json).is_err());
+        assert!(load("a:\n  b: [\n c\n", &mut Json).is_err());
     }
 
     #[test]

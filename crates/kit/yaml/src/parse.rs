@@ -2,6 +2,7 @@
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 
+use crate::lenient::Lenient;
 use crate::node::{Entry, FileId, Mapping, Mark, Node, Scalar, Style, Value};
 
 /// How deep a document may nest; deeper ones would only come from an attack on the stack.
@@ -26,34 +27,29 @@ pub enum Repeated {
 
 /// All documents of `text`, in order. A document with nothing in it is a null node.
 pub fn parse(text: &str, file: FileId) -> Result<Vec<Node>, ParseError> {
-    let mut builder = Builder::new(text, Mark { file, line: 1, column: 1 }, Repeated::Refused);
-    let mut documents = Vec::new();
-    loop {
-        let (event, _) = builder.next()?;
-        match event {
-            Event::StreamEnd => return Ok(documents),
-            Event::DocumentStart(_) => {
-                builder.anchors.clear();
-                let (event, span) = builder.next()?;
-                documents.push(builder.node(event, span, 0)?);
-            }
-            _ => {}
-        }
-    }
+    leniently(text, Mark { file, line: 1, column: 1 }, Repeated::Refused, |builder| builder.all())
 }
 
 /// The first document of `text`, which begins at `start` of its file. What follows it is not looked at.
 pub fn parse_first(text: &str, start: Mark, repeated: Repeated) -> Result<Option<Node>, ParseError> {
-    let mut builder = Builder::new(text, start, repeated);
+    leniently(text, start, repeated, |builder| builder.first())
+}
+
+fn leniently<T>(
+    text: &str,
+    start: Mark,
+    repeated: Repeated,
+    read: impl Fn(&mut Builder<'_>) -> Result<T, ParseError>,
+) -> Result<T, ParseError> {
+    let mut lenient = Lenient::new(text.strip_prefix('\u{feff}').unwrap_or(text));
     loop {
-        let (event, _) = builder.next()?;
-        match event {
-            Event::StreamEnd => return Ok(None),
-            Event::DocumentStart(_) => {
-                let (event, span) = builder.next()?;
-                return builder.node(event, span, 0).map(Some);
-            }
-            _ => {}
+        let mut builder = Builder::new(&lenient, start, repeated);
+        let result = read(&mut builder);
+        let complaint = builder.complaint.take();
+        drop(builder);
+        match complaint {
+            Some((complaint, line)) if result.is_err() && lenient.mend(&complaint, line) => {}
+            _ => return result,
         }
     }
 }
@@ -72,6 +68,9 @@ pub fn parse_one(text: &str, file: FileId) -> Result<Node, ParseError> {
 }
 
 struct Builder<'input> {
+    lenient: &'input Lenient<'input>,
+    /// What the parser said, and of which line.
+    complaint: Option<(String, usize)>,
     parser: Parser<'input, StrInput<'input>>,
     /// The number of characters, if the text does not end with a line break: a block that reaches so far has none at
     /// its end either.
@@ -84,16 +83,48 @@ struct Builder<'input> {
 }
 
 impl<'input> Builder<'input> {
-    fn new(text: &'input str, start: Mark, repeated: Repeated) -> Self {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    fn new(lenient: &'input Lenient<'input>, start: Mark, repeated: Repeated) -> Self {
+        let text = lenient.text();
         let is_cut_off = text.rsplit('\n').next().is_some_and(|line| !line.trim_matches(' ').is_empty());
         Builder {
+            lenient,
+            complaint: None,
             parser: Parser::new_from_str(text),
             cut_off_at: is_cut_off.then(|| text.chars().count()),
             start,
             repeated,
             anchors: Vec::new(),
             alias_nodes: 0,
+        }
+    }
+
+    fn all(&mut self) -> Result<Vec<Node>, ParseError> {
+        let mut documents = Vec::new();
+        loop {
+            let (event, _) = self.next()?;
+            match event {
+                Event::StreamEnd => return Ok(documents),
+                Event::DocumentStart(_) => {
+                    self.anchors.clear();
+                    let (event, span) = self.next()?;
+                    documents.push(self.node(event, span, 0)?);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn first(&mut self) -> Result<Option<Node>, ParseError> {
+        loop {
+            let (event, _) = self.next()?;
+            match event {
+                Event::StreamEnd => return Ok(None),
+                Event::DocumentStart(_) => {
+                    let (event, span) = self.next()?;
+                    return self.node(event, span, 0).map(Some);
+                }
+                _ => {}
+            }
         }
     }
 
@@ -105,13 +136,18 @@ impl<'input> Builder<'input> {
         }
     }
 
-    fn scan_error(&self, error: &ScanError) -> ParseError {
-        let mark = mark_of(self.start, error.marker().line(), error.marker().col());
+    fn scan_error(&mut self, error: &ScanError) -> ParseError {
+        self.complaint = Some((error.info().to_owned(), error.marker().line()));
+        let mark = self.place(error.marker().line(), error.marker().col());
         ParseError { mark, message: error.info().to_owned() }
     }
 
     fn mark(&self, span: Span) -> Mark {
-        mark_of(self.start, span.start.line(), span.start.col())
+        self.place(span.start.line(), span.start.col())
+    }
+
+    fn place(&self, line: usize, column: usize) -> Mark {
+        mark_of(self.start, line, column.saturating_sub(self.lenient.shift(line)))
     }
 
     fn node(&mut self, event: Event<'input>, span: Span, depth: usize) -> Result<Node, ParseError> {

@@ -65,6 +65,11 @@ pub fn parsed_fields(parser: &str, line: &str) -> Vec<(String, String)> {
     fields
 }
 
+/// Goes through the pairs of a logfmt line, up to the first that is none.
+pub fn logfmt_pairs(line: &str, each: impl FnMut(&str, &str)) {
+    logfmt::pairs(line, each);
+}
+
 /// A pipeline ready to run.
 pub struct Pipeline {
     steps: Vec<Step>,

@@ -4,7 +4,8 @@
 //! block   = zstd(text) zstd(columns)
 //! text    = (line "\n")*                                      in the order of stream and time
 //! columns = count (pairs)*                                    different structured metadata
-//!           ts:signed*  len:number*  metadata:number*         one each per row; ts as difference to the row before
+//!           ts:signed*  metadata:number*                      one each per row; ts as difference to the row before
+//!           len:number*                                       one each per row, or nothing where no line has a newline in it
 //! ```
 
 use std::io;
@@ -44,6 +45,8 @@ pub(crate) struct BlockBuilder {
     pub(crate) runs: Vec<Run>,
     stamps: Vec<u8>,
     lens: Vec<u8>,
+    /// Whether a line has a newline in it, so that lines do not simply end with one.
+    has_newlines: bool,
     metadata_of: Vec<u8>,
     metadata: Vec<Vec<(String, String)>>,
     last_ts: i64,
@@ -61,6 +64,7 @@ impl BlockBuilder {
         put_signed(&mut self.stamps, ts.wrapping_sub(self.last_ts));
         self.last_ts = ts;
         put_number(&mut self.lens, line.len() as u64);
+        self.has_newlines |= memchr::memchr(b'\n', line.as_bytes()).is_some();
         let number = self.number_of(metadata);
         put_number(&mut self.metadata_of, number);
         self.text.extend_from_slice(line.as_bytes());
@@ -98,8 +102,10 @@ impl BlockBuilder {
             put_pairs(&mut columns, metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         }
         columns.extend_from_slice(&self.stamps);
-        columns.extend_from_slice(&self.lens);
         columns.extend_from_slice(&self.metadata_of);
+        if self.has_newlines {
+            columns.extend_from_slice(&self.lens);
+        }
         Ok(Packed {
             text: zstd::bulk::compress(&self.text, level)?,
             plain_columns_len: u32::try_from(columns.len()).map_err(io::Error::other)?,
@@ -118,7 +124,8 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    pub(crate) fn decode(bytes: &[u8], rows: usize) -> Option<Self> {
+    /// Of a text that belongs to them.
+    pub(crate) fn decode(bytes: &[u8], rows: usize, text: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let count = fields.length()?;
         let metadata = (0..count).map(|_| pairs(&mut fields)).collect::<Option<_>>()?;
@@ -127,18 +134,14 @@ impl Columns {
             ts = ts.wrapping_add(fields.signed()?);
             stamps.push(ts);
         }
-        let (mut starts, mut at) = (Vec::with_capacity(rows + 1), 0_u32);
-        for _ in 0..rows {
-            starts.push(at);
-            at = at.checked_add(u32::try_from(fields.number()?).ok()?)?.checked_add(1)?;
-        }
-        starts.push(at);
         let metadata_of = (0..rows)
             .map(|_| fields.number().and_then(|number| u32::try_from(number).ok()))
             .collect::<Option<Vec<u32>>>()?;
+        let starts = if fields.is_empty() { starts_by_newlines(text) } else { starts_by_lens(&mut fields, rows)? };
+        let fits = starts.len() == rows + 1 && starts.last().is_some_and(|end| *end as usize == text.len());
         let decoded = Self { stamps, starts, metadata_of, metadata };
         let all_known = decoded.metadata_of.iter().all(|number| *number as usize <= decoded.metadata.len());
-        (fields.is_empty() && all_known).then_some(decoded)
+        (fields.is_empty() && fits && all_known).then_some(decoded)
     }
 
     /// A row's line within the text.
@@ -158,4 +161,18 @@ impl Columns {
     pub(crate) fn row_at(&self, place: usize) -> usize {
         self.starts.partition_point(|start| *start as usize <= place) - 1
     }
+}
+
+fn starts_by_newlines(text: &[u8]) -> Vec<u32> {
+    let after = memchr::memchr_iter(b'\n', text).map(|at| at as u32 + 1);
+    std::iter::once(0).chain(after).collect()
+}
+
+fn starts_by_lens(fields: &mut Fields<'_>, rows: usize) -> Option<Vec<u32>> {
+    let (mut starts, mut at) = (vec![0], 0_u32);
+    for _ in 0..rows {
+        at = at.checked_add(u32::try_from(fields.number()?).ok()?)?.checked_add(1)?;
+        starts.push(at);
+    }
+    Some(starts)
 }

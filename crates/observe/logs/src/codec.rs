@@ -68,6 +68,11 @@ impl<'b> Fields<'b> {
         self.bytes(8).map(|bytes| u64::from_le_bytes(bytes.try_into().expect("eight bytes were taken")))
     }
 
+    /// What is left.
+    pub(crate) fn rest(&self) -> &'b [u8] {
+        self.0
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -8,7 +8,7 @@
 //! directory = offset:u32 * (BUCKETS + 1)                      from the start of the index
 //! bucket  = row* crc32c:u32
 //! row     = number:u8 count:u8 block:u8*                      count below 8: the blocks
-//!         | number:u8 254 bits:u64                            a bit for each block
+//!         | number:u8 240 + n:u8 bits:u8 * n                  a bit for each block, the first lowest
 //!         | number:u8 255                                     all blocks
 //! ```
 
@@ -20,12 +20,31 @@ const ROW_BITS: u32 = 20;
 const ROWS: usize = 1 << ROW_BITS;
 const BUCKET_ROWS: usize = 256;
 const BUCKETS: usize = ROWS / BUCKET_ROWS;
-/// Up to here blocks are listed one by one.
-const MAX_LISTED: u32 = 7;
-const BITS: u8 = 254;
+const BITS: u8 = 240;
 const ALL: u8 = 255;
 /// Needles give no more pieces to look up than these.
 const MAX_LOOKUPS: usize = 24;
+
+/// The rows of one block's pieces, a bit each: small enough to stay near the processor while a block is gone through.
+pub(crate) struct BlockGrams(Vec<u64>);
+
+impl BlockGrams {
+    pub(crate) fn of(text: &[u8]) -> Self {
+        let mut rows = vec![0; ROWS / 64];
+        each_gram(text, |row| rows[row / 64] |= 1 << (row % 64));
+        Self(rows)
+    }
+
+    fn each(&self, mut each: impl FnMut(usize)) {
+        for (at, word) in self.0.iter().enumerate() {
+            let mut left = *word;
+            while left != 0 {
+                each(at * 64 + left.trailing_zeros() as usize);
+                left &= left - 1;
+            }
+        }
+    }
+}
 
 /// Gathers the pieces of a segment's blocks.
 pub(crate) struct GramsBuilder {
@@ -39,10 +58,10 @@ impl GramsBuilder {
         Self { rows: vec![0; ROWS], touched: vec![false; BUCKETS] }
     }
 
-    /// Takes a block's text.
-    pub(crate) fn add(&mut self, block: usize, text: &[u8]) {
+    /// Takes a block's pieces.
+    pub(crate) fn add(&mut self, block: usize, grams: &BlockGrams) {
         let bit = 1_u64 << block;
-        each_gram(text, |row| {
+        grams.each(|row| {
             self.rows[row] |= bit;
             self.touched[row / BUCKET_ROWS] = true;
         });
@@ -51,6 +70,7 @@ impl GramsBuilder {
     /// The index of `blocks` blocks; the builder is as new.
     pub(crate) fn finish(&mut self, blocks: usize) -> Vec<u8> {
         let all = (1_u64 << blocks) - 1;
+        let width = blocks.div_ceil(8);
         let mut index = vec![0; (BUCKETS + 1) * 4];
         for bucket in 0..BUCKETS {
             put_offset(&mut index, bucket);
@@ -66,13 +86,13 @@ impl GramsBuilder {
                 index.push(number as u8);
                 match bits.count_ones() {
                     _ if bits == all => index.push(ALL),
-                    count if count <= MAX_LISTED => {
+                    count if (count as usize) < width => {
                         index.push(count as u8);
                         index.extend((0..MAX_BLOCKS as u8).filter(|block| bits >> block & 1 == 1));
                     }
                     _ => {
-                        index.push(BITS);
-                        index.extend_from_slice(&bits.to_le_bytes());
+                        index.push(BITS + width as u8);
+                        index.extend_from_slice(&bits.to_le_bytes()[..width]);
                     }
                 }
             }
@@ -181,14 +201,13 @@ fn find_row(mut rows: &[u8], wanted: u8) -> Option<u64> {
     while let [number, count, rest @ ..] = rows {
         let used = match *count {
             ALL => 0,
-            BITS => 8,
-            count => count as usize,
+            count => usize::from(if count > BITS { count - BITS } else { count }),
         };
         let blocks = rest.get(..used)?;
         if *number == wanted {
             return Some(match *count {
                 ALL => u64::MAX,
-                BITS => u64::from_le_bytes(blocks.try_into().ok()?),
+                count if count > BITS => blocks.iter().rev().fold(0, |bits, byte| bits << 8 | u64::from(*byte)),
                 _ => blocks.iter().fold(0, |bits, block| bits | 1 << (block & 63)),
             });
         }
@@ -216,7 +235,7 @@ mod tests {
         let mut builder = GramsBuilder::new();
         let texts = ["level=info msg=started", "level=warn msg=Slow id=4bf92f3577b34da6", "level=info msg=done"];
         for (block, text) in texts.iter().enumerate() {
-            builder.add(block, text.as_bytes());
+            builder.add(block, &BlockGrams::of(text.as_bytes()));
         }
         let index = builder.finish(3);
         assert_eq!(candidates(&index, "level="), u64::MAX);
@@ -234,7 +253,7 @@ mod tests {
         let text: Vec<u8> =
             (0..5000_u32).flat_map(|n| format!("{:x} ", n.wrapping_mul(0x9e37_79b1)).into_bytes()).collect();
         let mut builder = GramsBuilder::new();
-        builder.add(5, &text);
+        builder.add(5, &BlockGrams::of(&text));
         let index = builder.finish(6);
         for start in (0..text.len() - 40).step_by(97) {
             let needle = std::str::from_utf8(&text[start..start + 3 + start % 37]).unwrap();

@@ -69,6 +69,11 @@ impl Head {
             self.bytes += entry.bytes() + ROW_BYTES;
         }
     }
+
+    /// Gives up what only those need who add lines.
+    pub(crate) fn freeze(&mut self) {
+        self.streams.values_mut().for_each(|stream| stream.seen = HashMap::new());
+    }
 }
 
 impl HeadStream {

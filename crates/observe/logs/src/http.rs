@@ -45,20 +45,16 @@ pub fn router(store: Store) -> Router {
         .route(&both("index/stats"), get(metadata::statistics).post(metadata::statistics))
         .route(&both("index/volume"), get(metadata::volume).post(metadata::volume))
         .route(&both("index/volume_range"), get(metadata::volume_range).post(metadata::volume_range))
-        .route(&both("patterns"), get(patterns).post(patterns))
+        .route(&both("patterns"), get(metadata::patterns).post(metadata::patterns))
         .route(&both("detected_labels"), get(metadata::detected_labels).post(metadata::detected_labels))
         .route(&both("detected_fields"), get(metadata::detected_fields).post(metadata::detected_fields))
+        .route(&both("detected_field/{name}/values"), get(metadata::detected_field_values))
         .route(&both("format_query"), get(query::format).post(query::format))
         .route(&both("tail"), get(tail::tail))
         .route(&both("status/buildinfo"), get(build_info))
         .route("/ready", get(|| async { "ready\n" }))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(store)
-}
-
-/// Patterns are not mined: there are none.
-async fn patterns() -> Json<Value> {
-    Json(json!({"status": "success", "data": []}))
 }
 
 async fn build_info() -> Json<Value> {

@@ -3,14 +3,17 @@
 //! ```text
 //! journal = "CORAJRNL" version:u32 frame*
 //! frame   = c0 de 10 95  length:u32  crc32c(payload):u32  payload
-//! payload = batch*
+//! payload = plain_length:u32 zstd(batch*)
 //! ```
+//! Payloads are compressed because a disk that syncs is slower than a compressor that is in no hurry.
+//!
 //! A frame is on disk wholly or it does not count. What is wrong at the very end was never acknowledged; what is wrong
 //! before that is told and left out.
 
 use std::io;
 
 use coracle_disk::{Disk, DiskFile};
+use zstd::bulk::Compressor;
 
 use crate::{codec::Fields, entry::Batch};
 
@@ -20,6 +23,12 @@ const HEADER_BYTES: usize = 12;
 const START: [u8; 4] = [0xc0, 0xde, 0x10, 0x95];
 const FRAME_HEADER_BYTES: usize = 12;
 const PREFIX: &str = "journal-";
+/// Fast: what is written lives for some seconds.
+const COMPRESSION_LEVEL: i32 = 1;
+/// Room that is kept from group to group.
+const KEPT_BYTES: usize = 4 << 20;
+/// More than this is no payload of ours: a group, and one push more.
+const MAX_PLAIN_BYTES: u32 = 1 << 30;
 
 /// The name of a journal's file.
 pub(crate) fn file_name(number: u64) -> String {
@@ -37,6 +46,9 @@ pub(crate) struct Journal {
     /// After the last frame that is durable.
     end: u64,
     frame: Vec<u8>,
+    /// Batches before they are compressed.
+    plain: Vec<u8>,
+    compressor: Compressor<'static>,
 }
 
 impl Journal {
@@ -48,7 +60,8 @@ impl Journal {
         file.write_at(0, &header)?;
         file.sync()?;
         disk.sync()?;
-        Ok(Self { file, end: HEADER_BYTES as u64, frame: Vec::new() })
+        let compressor = Compressor::new(COMPRESSION_LEVEL)?;
+        Ok(Self { file, end: HEADER_BYTES as u64, frame: Vec::new(), plain: Vec::new(), compressor })
     }
 
     /// After the last frame that is durable.
@@ -63,9 +76,12 @@ impl Journal {
 
     /// Writes encoded batches as one frame and makes it durable. After an error nothing of it counts.
     pub(crate) fn append<'r>(&mut self, records: impl Iterator<Item = &'r [u8]>) -> io::Result<()> {
+        self.plain.clear();
         self.frame.clear();
-        self.frame.extend_from_slice(&[0; FRAME_HEADER_BYTES]);
-        records.for_each(|record| self.frame.extend_from_slice(record));
+        self.plain.shrink_to(KEPT_BYTES);
+        self.frame.shrink_to(KEPT_BYTES);
+        records.for_each(|record| self.plain.extend_from_slice(record));
+        self.pack()?;
         let payload = &self.frame[FRAME_HEADER_BYTES..];
         let len = u32::try_from(payload.len()).map_err(io::Error::other)?;
         let crc = crc32c::crc32c(payload);
@@ -79,6 +95,19 @@ impl Journal {
             return Err(error);
         }
         self.end += self.frame.len() as u64;
+        Ok(())
+    }
+
+    /// The payload, behind room for its header.
+    fn pack(&mut self) -> io::Result<()> {
+        let plain_len = u32::try_from(self.plain.len()).ok().filter(|len| *len <= MAX_PLAIN_BYTES);
+        let plain_len = plain_len.ok_or_else(|| io::Error::other("a push is too large for the journal"))?;
+        self.frame.resize(FRAME_HEADER_BYTES, 0);
+        self.frame.extend_from_slice(&plain_len.to_le_bytes());
+        let start = self.frame.len();
+        self.frame.resize(start + zstd::zstd_safe::compress_bound(self.plain.len()), 0);
+        let packed = self.compressor.compress_to_buffer(&self.plain, &mut self.frame[start..])?;
+        self.frame.truncate(start + packed);
         Ok(())
     }
 }
@@ -128,6 +157,9 @@ fn frame(bytes: &[u8]) -> Option<&[u8]> {
 
 fn batches(payload: &[u8]) -> Option<Vec<Batch>> {
     let mut fields = Fields(payload);
+    let plain_len = fields.u32().filter(|len| *len <= MAX_PLAIN_BYTES)?;
+    let plain = zstd::bulk::decompress(fields.rest(), plain_len as usize).ok()?;
+    let mut fields = Fields(&plain);
     let mut batches = Vec::new();
     while !fields.is_empty() {
         batches.push(Batch::decode(&mut fields)?);

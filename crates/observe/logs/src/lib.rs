@@ -10,6 +10,7 @@
 mod block;
 mod codec;
 mod damage;
+mod discover;
 mod entry;
 mod error;
 mod flush;
@@ -19,18 +20,22 @@ pub mod http;
 mod journal;
 mod limits;
 mod options;
+mod patterns;
 mod read;
 mod retention;
 mod segment;
 mod statistics;
 mod store;
 mod streams;
+mod twins;
 mod writer;
 
+pub use discover::Discovery;
 pub use entry::{Entry, Metadata, Stream};
 pub use error::{OpenError, PushError, ReadError};
 pub use limits::{Limits, TenantLimits};
 pub use options::{Options, Retention, RetentionRule};
+
 pub use read::{Reading, Tenant};
 pub use statistics::{Statistics, Volume};
 pub use store::Store;

@@ -6,6 +6,7 @@ use coracle_logql::Labels;
 use parking_lot::Mutex;
 
 use crate::{
+    discover::Discovery,
     entry::{Entry, Stream},
     error::PushError,
 };
@@ -37,6 +38,8 @@ pub struct TenantLimits {
     pub max_line_bytes: usize,
     /// Streams that lie in memory at once.
     pub max_streams: usize,
+    /// Streams of which anything is kept.
+    pub max_known_streams: usize,
     /// Labels of a stream.
     pub max_labels: usize,
     /// Bytes of a label's name.
@@ -55,6 +58,8 @@ pub struct TenantLimits {
     pub max_query_lines: usize,
     /// Series that one query may give.
     pub max_query_series: usize,
+    /// What is added to lines that come in over HTTP.
+    pub discovery: Discovery,
 }
 
 impl Default for TenantLimits {
@@ -64,6 +69,7 @@ impl Default for TenantLimits {
             burst_bytes: 512 << 20,
             max_line_bytes: 256 << 10,
             max_streams: 10_000,
+            max_known_streams: 200_000,
             max_labels: 30,
             max_label_name_bytes: 1024,
             max_label_value_bytes: 2048,
@@ -73,6 +79,7 @@ impl Default for TenantLimits {
             max_age_seconds: 0,
             max_query_lines: 5000,
             max_query_series: 500,
+            discovery: Discovery::default(),
         }
     }
 }
@@ -214,6 +221,33 @@ pub(crate) fn over_stream_limit(tenant: &str, labels: &Labels) -> PushError {
          (reduce labels or reduce label values), or contact your Loki administrator to see if the limit can be increased, \
          user: '{tenant}'"
     ))
+}
+
+/// Leaves out streams that would be one too many over all time.
+pub(crate) fn limit_known_streams(
+    tenant: &str,
+    limits: &TenantLimits,
+    mut known: usize,
+    is_known: impl Fn(&Labels) -> bool,
+    streams: &mut Vec<Stream>,
+) -> Option<PushError> {
+    let mut error = None;
+    streams.retain(|stream| {
+        let new = !is_known(&stream.labels);
+        let fits = !new || known < limits.max_known_streams;
+        known += usize::from(new && fits);
+        if !fits {
+            error.get_or_insert_with(|| {
+                PushError::Limited(format!(
+                    "stream {} would be one more than the {} streams whose lines may be kept for user '{tenant}'; have \
+                     fewer label values, or keep lines for a shorter time",
+                    stream.labels, limits.max_known_streams
+                ))
+            });
+        }
+        fits
+    });
+    error
 }
 
 /// Leaves out streams that would be one too many, beside those that are there.

@@ -28,9 +28,9 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            head_bytes: 15 << 20,
+            head_bytes: 12 << 20,
             head_age: Duration::from_secs(900),
-            block_bytes: 256 << 10,
+            block_bytes: 512 << 10,
             compression_level: 3,
             threads: std::thread::available_parallelism().map_or(1, |count| count.get().min(4)),
             limits: Limits::default(),

@@ -23,7 +23,8 @@ use crate::{
     head::Head,
     segment::{Open, Segment},
     store::{Inner, is_damage},
-    streams::{Known, StreamId, matches},
+    streams::{Known, StreamId},
+    twins::{SharedSpans, Spans, Twins, covers},
 };
 
 /// What reading took.
@@ -61,6 +62,35 @@ impl Drop for CancelOnDrop {
     }
 }
 
+/// What a tenant has at one moment, beside the head.
+pub(crate) struct View {
+    flushing: Option<Arc<Head>>,
+    pub(crate) segments: Vec<Arc<Segment>>,
+    pub(crate) selected: HashMap<StreamId, Arc<Known>>,
+}
+
+impl View {
+    /// When the selected streams have lines in heads.
+    fn head_spans(&self, head: &Head) -> Spans {
+        let mut spans = Spans::default();
+        for head in [Some(head), self.flushing.as_deref()].into_iter().flatten() {
+            let streams = head.streams.values().filter(|stream| self.selected.contains_key(&stream.known.id));
+            streams.for_each(|stream| spans.add(stream.known.id, (stream.earliest, stream.latest)));
+        }
+        spans
+    }
+
+    /// When heads may have the same lines as each other or as segments, as far as it is known without reading any.
+    fn shared_with_heads(&self, of_heads: &Spans) -> SharedSpans {
+        let mut spans = of_heads.clone();
+        for segment in &self.segments {
+            let span = (segment.footer.earliest, segment.footer.latest);
+            segment.streams.iter().filter(|id| of_heads.has(**id)).for_each(|id| spans.add(*id, span));
+        }
+        spans.shared()
+    }
+}
+
 /// The part of a segment that a query is about.
 pub(crate) struct Part {
     pub(crate) open: Open,
@@ -90,22 +120,20 @@ impl Tenant {
         note(&mut self.reading.lock());
     }
 
-    /// Calls with the heads, while nothing changes, and gives the segments that go with them.
-    pub(crate) fn heads_and_segments(
-        &self,
-        matchers: &[Matcher],
-        mut each: impl FnMut(&Head),
-    ) -> (Vec<Arc<Segment>>, HashMap<StreamId, Arc<Known>>) {
+    /// What there is at one moment. Calls with the heads, while nothing changes.
+    pub(crate) fn view(&self, matchers: &[Matcher], mut each: impl FnMut(&View, &Head)) -> View {
         let shared = self.inner.shared.read();
-        each(&shared.head);
-        let flushing = shared.flushing.clone();
-        let segments = shared.segments.clone();
-        let selected = shared.streams.select(&self.name, matchers);
+        let view = View {
+            flushing: shared.flushing.clone(),
+            segments: shared.segments.clone(),
+            selected: shared.streams.select(&self.name, matchers),
+        };
+        each(&view, &shared.head);
         drop(shared);
-        if let Some(head) = flushing {
-            each(&head);
+        if let Some(head) = &view.flushing {
+            each(&view, head);
         }
-        (segments, selected)
+        view
     }
 
     /// Opens the part of a segment that has some of these streams in a time range, both ends included, in blocks that may
@@ -187,20 +215,59 @@ impl Source for Tenant {
         let Some(latest) = request.end.checked_sub(1).filter(|latest| *latest >= request.start) else { return Ok(()) };
         let range = (request.start, latest);
         let finders = Finders::of(&request.needles);
+        let mut twins = Twins::default();
+        let mut heads: Option<(Spans, SharedSpans)> = None;
         let mut done = ControlFlow::Continue(());
-        let (segments, selected) = self.heads_and_segments(request.matchers, |head| {
+        let view = self.view(request.matchers, |view, head| {
+            let (_, shared) = heads.get_or_insert_with(|| {
+                let spans = view.head_spans(head);
+                let shared = view.shared_with_heads(&spans);
+                (spans, shared)
+            });
             if done.is_continue() {
-                done = self.read_head(head, request.matchers, range, &finders, sink);
+                done = self.read_head(head, view, range, &finders, &mut Given { sink, twins: &mut twins, shared });
             }
         });
         if done.is_break() {
             return Ok(());
         }
         let mut parts = Vec::new();
-        for segment in segments.iter().rev() {
-            parts.extend(self.part(segment, &selected, range, &request.needles)?);
+        for segment in view.segments.iter().rev() {
+            parts.extend(self.part(segment, &view.selected, range, &request.needles)?);
         }
-        self.read_parts(&parts, range, request.direction, &finders, sink)
+        let mut spans = heads.map(|(spans, _)| spans).unwrap_or_default();
+        parts.iter().for_each(|part| part.add_spans(&mut spans));
+        let shared = spans.shared();
+        let given = Given { sink, twins: &mut twins, shared: &shared };
+        self.read_parts(&parts, range, request.direction, &finders, given)
+    }
+}
+
+impl Part {
+    /// When its streams have lines, as far as its blocks are read.
+    fn add_spans(&self, spans: &mut Spans) {
+        let mut own: HashMap<StreamId, (i64, i64)> = HashMap::new();
+        for run in self.blocks.iter().flat_map(|block| &block.runs) {
+            let Some(known) = self.wanted.get(&run.stream) else { continue };
+            let span = own.entry(known.id).or_insert((run.earliest, run.latest));
+            *span = (span.0.min(run.earliest), span.1.max(run.latest));
+        }
+        own.into_iter().for_each(|(stream, span)| spans.add(stream, span));
+    }
+}
+
+/// Where lines go, each once.
+struct Given<'g> {
+    sink: &'g mut dyn Sink,
+    twins: &'g mut Twins,
+    shared: &'g SharedSpans,
+}
+
+impl Given<'_> {
+    /// `shared` are the spans of the line's stream.
+    fn take(&mut self, stream: &Known, shared: &[(i64, i64)], entry: SourceEntry<'_>) -> ControlFlow<()> {
+        let again = covers(shared, entry.ts) && !self.twins.is_first(stream.id, entry.ts, entry.line, entry.metadata);
+        if again { ControlFlow::Continue(()) } else { self.sink.take(entry) }
     }
 }
 
@@ -208,16 +275,17 @@ impl Tenant {
     fn read_head(
         &self,
         head: &Head,
-        matchers: &[Matcher],
+        view: &View,
         (earliest, latest): (i64, i64),
         finders: &Finders,
-        sink: &mut dyn Sink,
+        given: &mut Given<'_>,
     ) -> ControlFlow<()> {
         for stream in head.streams.values() {
-            let fits = *stream.known.tenant == *self.name && stream.latest >= earliest && stream.earliest <= latest;
-            if !fits || !matches(&stream.known.labels, matchers) {
+            let fits = stream.latest >= earliest && stream.earliest <= latest;
+            if !fits || !view.selected.contains_key(&stream.known.id) {
                 continue;
             }
+            let shared = given.shared.of(stream.known.id);
             self.note(|reading| reading.text_bytes += stream.text().len() as u64);
             if !finders.find_all(stream.text().as_bytes()) {
                 continue;
@@ -225,7 +293,8 @@ impl Tenant {
             for entry in stream.entries().filter(|entry| (earliest..=latest).contains(&entry.ts)) {
                 if finders.find_all(entry.line.as_bytes()) {
                     let labels = &stream.known.labels;
-                    sink.take(SourceEntry { labels, ts: entry.ts, line: entry.line, metadata: entry.metadata })?;
+                    let entry = SourceEntry { labels, ts: entry.ts, line: entry.line, metadata: entry.metadata };
+                    given.take(&stream.known, shared, entry)?;
                 }
             }
         }
@@ -238,7 +307,7 @@ impl Tenant {
         range: (i64, i64),
         direction: Direction,
         finders: &Finders,
-        sink: &mut dyn Sink,
+        given: Given<'_>,
     ) -> Result<(), ReadError> {
         let mut work: Vec<Work<'_>> = parts.iter().flat_map(|part| Work::of(part, range)).collect();
         match direction {
@@ -252,7 +321,8 @@ impl Tenant {
             work: &work,
             next: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
-            sink: Mutex::new(sink),
+            shared: given.shared,
+            given: Mutex::new(given),
         };
         let threads = self.inner.options.threads.min(work.len());
         if threads < 2 {
@@ -288,17 +358,18 @@ impl<'p> Work<'p> {
 }
 
 /// Several threads that take blocks and look through them; what they find goes to the sink one at a time.
-struct Reader<'r> {
+struct Reader<'r, 'g> {
     tenant: &'r Tenant,
     range: (i64, i64),
     finders: &'r Finders,
     work: &'r [Work<'r>],
     next: AtomicUsize,
     stop: AtomicBool,
-    sink: Mutex<&'r mut dyn Sink>,
+    shared: &'r SharedSpans,
+    given: Mutex<Given<'g>>,
 }
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
     fn run(&self) -> Result<(), ReadError> {
         let mut text = Vec::new();
         while !self.stop.load(Ordering::Relaxed) {
@@ -306,7 +377,7 @@ impl Reader<'_> {
             if self.tenant.cancelled.load(Ordering::Relaxed) {
                 return Err(ReadError::Cancelled);
             }
-            if !self.sink.lock().wants(work.earliest, work.latest) {
+            if !self.given.lock().sink.wants(work.earliest, work.latest) {
                 continue;
             }
             match self.block(work, &mut text) {
@@ -333,9 +404,9 @@ impl Reader<'_> {
         if !self.finders.find_all(text) {
             return Ok(ControlFlow::Continue(()));
         }
-        let columns = part.open.columns(block, &packed)?;
+        let columns = part.open.columns(block, &packed, text)?;
         let rows = self.finders.rows(text, &columns);
-        let mut sink = self.sink.lock();
+        let mut given = self.given.lock();
         let mut first = 0;
         for run in &block.runs {
             let own = first..first + run.rows as usize;
@@ -349,6 +420,7 @@ impl Reader<'_> {
                     &mut rows[from..to].iter().copied()
                 }
             };
+            let shared = self.shared.of(known.id);
             let mut looked_at = 0;
             for row in rows {
                 let ts = columns.stamps[row];
@@ -358,7 +430,7 @@ impl Reader<'_> {
                 let Some(line) = columns.line(text, row) else { continue };
                 looked_at += 1;
                 let entry = SourceEntry { labels: &known.labels, ts, line, metadata: columns.metadata(row) };
-                if sink.take(entry).is_break() {
+                if given.take(known, shared, entry).is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
             }

@@ -12,7 +12,7 @@ use crate::{
     streams::{Known, StreamId, matches},
 };
 
-/// A clock that is further ahead of the newest line than this is not believed.
+/// A clock that is further ahead of the newest line than this is not believed, unless the store has seen the time pass.
 const MAX_LEAD_NS: i64 = 24 * 3600 * 1_000_000_000;
 /// A segment is written anew when at least this part of its lines is too old.
 const WORTH_A_REWRITE: f64 = 0.25;
@@ -31,7 +31,8 @@ impl Retention {
 
 impl Inner {
     pub(crate) fn retain(&self) -> io::Result<()> {
-        let retention = &self.options.retention;
+        let (retention, now) = (&self.options.retention, self.now());
+        let seen = self.seen.lock().look(now);
         if retention.is_off() {
             return Ok(());
         }
@@ -40,7 +41,7 @@ impl Inner {
             (shared.segments.clone(), shared.newest)
         };
         let Some(newest) = newest else { return Ok(()) };
-        let now = self.now().min(newest.saturating_add(MAX_LEAD_NS));
+        let now = now.min(newest.saturating_add(MAX_LEAD_NS).saturating_add(seen));
         let mut changed = false;
         for segment in segments {
             changed |= self.retain_segment(&segment, now)?;
@@ -140,7 +141,7 @@ impl Inner {
                 continue;
             }
             let packed = open.text(block, &mut text)?;
-            let columns = open.columns(block, &packed)?;
+            let columns = open.columns(block, &packed, &text)?;
             let mut first = 0;
             for run in &block.runs {
                 let rows = first..first + run.rows as usize;

@@ -82,7 +82,7 @@ impl Tenant {
         (earliest, latest): (i64, i64),
         mut each: impl FnMut(Piece<'_>),
     ) -> Result<(), ReadError> {
-        let (segments, selected) = self.heads_and_segments(matchers, |head| {
+        let view = self.view(matchers, |_, head| {
             for stream in head.streams.values() {
                 let fits = *stream.known.tenant == *self.name && stream.latest >= earliest && stream.earliest <= latest;
                 if fits && matches(&stream.known.labels, matchers) {
@@ -93,8 +93,8 @@ impl Tenant {
                 }
             }
         });
-        for segment in &segments {
-            let Some(part) = self.part(segment, &selected, (earliest, latest), &Vec::new())? else { continue };
+        for segment in &view.segments {
+            let Some(part) = self.part(segment, &view.selected, (earliest, latest), &Vec::new())? else { continue };
             for run in part.blocks.iter().flat_map(|block| &block.runs) {
                 let Some(known) = part.wanted.get(&run.stream) else { continue };
                 if run.latest >= earliest && run.earliest <= latest {

@@ -22,7 +22,7 @@ use crate::{
     flush,
     head::Head,
     journal,
-    limits::{Rates, TenantLimits, limit_streams},
+    limits::{Rates, TenantLimits, limit_known_streams, limit_streams},
     options::Options,
     read::Tenant,
     segment::{self, Segment, SegmentId},
@@ -54,7 +54,26 @@ pub(crate) struct Inner {
     pub(crate) damage: Damage,
     pub(crate) flush_error: Mutex<Option<String>>,
     rates: Rates,
+    /// How long the clock was seen to run, evenly, since the store was opened, and where it was last.
+    pub(crate) seen: Mutex<SeenTime>,
     tails: broadcast::Sender<Arc<Batch>>,
+}
+
+/// Time that passed while the store looked on: jumps of the clock do not count.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SeenTime {
+    last: i64,
+    total: i64,
+}
+
+impl SeenTime {
+    /// Looks at the clock again, as is due about every [`TICK`], and gives the total.
+    pub(crate) fn look(&mut self, now: i64) -> i64 {
+        let most = 2 * i64::try_from(TICK.as_nanos()).unwrap_or(i64::MAX);
+        self.total = self.total.saturating_add(now.saturating_sub(self.last).clamp(0, most));
+        self.last = now;
+        self.total
+    }
 }
 
 /// What readers see.
@@ -99,6 +118,7 @@ impl Shared {
     pub(crate) fn rotate(&mut self, journal: u64) {
         let mut head = std::mem::take(&mut self.head);
         head.journal = journal - 1;
+        head.freeze();
         self.flushing = Some(Arc::new(head));
     }
 
@@ -197,13 +217,17 @@ impl Store {
 
     fn check_streams(&self, tenant: &str, limits: &TenantLimits, streams: &mut Vec<Stream>) -> Option<PushError> {
         let shared = self.inner.shared.read();
+        let known = shared.streams.count(tenant);
+        let over = (known + streams.len() > limits.max_known_streams).then(|| {
+            limit_known_streams(tenant, limits, known, |labels| shared.streams.is_known(tenant, labels), streams)
+        });
         // Counting is only worth it where the limit is near.
         if shared.active_count() + streams.len() <= limits.max_streams {
-            return None;
+            return over.flatten();
         }
-        let known = shared.active(tenant);
+        let active = shared.active(tenant);
         drop(shared);
-        limit_streams(tenant, limits, &known, streams)
+        over.flatten().or(limit_streams(tenant, limits, &active, streams))
     }
 
     async fn append(&self, batch: Batch) -> Result<(), PushError> {
@@ -343,6 +367,7 @@ fn load(disk: Arc<dyn Disk>, options: Options, clock: Arc<dyn Clock>) -> io::Res
         damage,
         flush_error: Mutex::new(None),
         rates: Rates::default(),
+        seen: Mutex::new(SeenTime { last: now, total: 0 }),
         tails,
     })
 }

@@ -44,6 +44,16 @@ impl Streams {
         self.by_id.get(&id)
     }
 
+    /// How many a tenant has.
+    pub(crate) fn count(&self, tenant: &str) -> usize {
+        self.tenants.get(tenant).map_or(0, HashMap::len)
+    }
+
+    /// Whether a tenant has a stream.
+    pub(crate) fn is_known(&self, tenant: &str, labels: &Labels) -> bool {
+        self.tenants.get(tenant).is_some_and(|streams| streams.contains_key(labels))
+    }
+
     /// The streams of a tenant that matchers select.
     pub(crate) fn select(&self, tenant: &str, matchers: &[Matcher]) -> HashMap<StreamId, Arc<Known>> {
         let streams = self.tenants.get(tenant).into_iter().flat_map(HashMap::values);

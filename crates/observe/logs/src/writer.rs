@@ -12,7 +12,7 @@ pub(crate) const QUEUE: usize = 256;
 /// Pushes that are made durable together, at the most.
 const MAX_GROUP: usize = 128;
 /// Bytes that are made durable together, at about the most.
-const MAX_GROUP_BYTES: usize = 8 << 20;
+const MAX_GROUP_BYTES: usize = 4 << 20;
 
 pub(crate) struct Append {
     pub(crate) batch: Batch,

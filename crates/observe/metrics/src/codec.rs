@@ -8,7 +8,7 @@ pub(crate) mod open;
 #[cfg(test)]
 mod tests;
 pub(crate) mod varint;
-mod xor;
+pub(crate) mod xor;
 
 use coracle_promql::Columns;
 

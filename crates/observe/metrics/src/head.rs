@@ -6,13 +6,10 @@ mod collect;
 mod index;
 mod rebuild;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    io,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 use coracle_disk::Disk;
+use hashbrown::HashMap;
 
 pub(crate) use append::Staged;
 pub(crate) use collect::Collected;

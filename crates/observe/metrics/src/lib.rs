@@ -19,6 +19,7 @@ mod otlp;
 mod pages;
 mod parts;
 mod postings;
+pub mod prometheus;
 mod proto;
 mod remote_write;
 mod resolve;

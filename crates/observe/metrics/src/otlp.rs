@@ -9,6 +9,10 @@ pub(crate) use json::decode as decode_json;
 pub(crate) use proto::decode as decode_proto;
 pub(crate) use series::{OwnedSeries, series};
 
+use coracle_promql::Labels;
+
+use crate::Exemplar;
+
 /// Names with the texts of their values.
 pub(crate) type Attributes = Vec<(String, String)>;
 
@@ -55,6 +59,35 @@ pub(crate) struct Point {
     pub(crate) time_ns: u64,
     /// Whether it says that there is no value (any more).
     pub(crate) ended: bool,
+    pub(crate) exemplars: Vec<Exemplar>,
+}
+
+/// An observation that stands for others, as it is sent.
+#[derive(Debug, Default)]
+pub(crate) struct SentExemplar {
+    /// In hexadecimal; empty where there is none.
+    pub(crate) trace_id: String,
+    pub(crate) span_id: String,
+    pub(crate) attributes: Attributes,
+    pub(crate) time_ns: u64,
+    pub(crate) value: f64,
+}
+
+/// Characters that names and values of an exemplar's labels may have together, by OpenMetrics.
+const EXEMPLAR_CHARACTERS_MAX: usize = 128;
+
+impl SentExemplar {
+    /// With the attributes as labels, unless that makes too many of them.
+    fn finish(mut self) -> Exemplar {
+        let ids = [("trace_id", self.trace_id), ("span_id", self.span_id)];
+        let ids = ids.into_iter().filter(|(_, id)| !id.is_empty()).map(|(name, id)| (name.to_owned(), id));
+        let mut labels: Attributes = ids.collect();
+        let characters = |(name, value): &(String, String)| name.chars().count() + value.chars().count();
+        if labels.iter().chain(&self.attributes).map(characters).sum::<usize>() <= EXEMPLAR_CHARACTERS_MAX {
+            labels.append(&mut self.attributes);
+        }
+        Exemplar { labels: Labels::new(labels), value: self.value, time_ms: (self.time_ns / 1_000_000) as i64 }
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]

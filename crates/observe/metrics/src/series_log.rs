@@ -5,9 +5,10 @@
 //! ```
 //! Symbols are numbered in the order they come, from 0.
 
-use std::{collections::HashMap, io};
+use std::io;
 
 use coracle_disk::Disk;
+use hashbrown::HashMap;
 
 use crate::{
     codec::varint::{self, Cursor},

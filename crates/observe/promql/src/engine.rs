@@ -185,7 +185,8 @@ impl Engine {
             return Err(QueryError::TooManySamples);
         }
         let frame = Frame { start_ms, step_ms, steps };
-        let context = Context::new(&self.options, storage, interrupt);
+        let mut context = Context::new(&self.options, storage, interrupt);
+        context.is_range = start_ms != end_ms;
         context.check("expression evaluation")?;
         let series = eval::finish(&context, eval::eval(&context, &prepared, frame)?)?;
         let mut matrix: Vec<MatrixSeries> = series.into_iter().map(|series| series.into_matrix(frame)).collect();

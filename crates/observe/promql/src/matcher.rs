@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use memchr::memmem;
+
 use crate::{go_regex, labels::is_plain_label_name, quote::quote};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,18 +97,16 @@ impl fmt::Display for Matcher {
 enum Pattern {
     /// Literals in order, from an alternation of them.
     OneOf(Vec<String>),
-    /// `literal.*`, or `literal.+` when something has to follow.
-    Prefix {
-        prefix: String,
-        more: bool,
+    /// `literal.+`
+    Prefix(String),
+    /// `.+literal`
+    Suffix(String),
+    /// Literals with anything between them, as in `literal.*literal.*`: the first at the start, the last at the end.
+    Pieces {
+        first: String,
+        middle: Vec<memmem::Finder<'static>>,
+        last: String,
     },
-    /// `.*literal`, or `.+literal` when something has to stand before.
-    Suffix {
-        suffix: String,
-        more: bool,
-    },
-    /// `.*literal.*`.
-    Contains(String),
     Any,
     NotEmpty,
     Compiled {
@@ -137,32 +137,30 @@ impl Pattern {
             values.dedup();
             return Some(Pattern::OneOf(values));
         }
-        let around = source.strip_prefix(".*").and_then(|rest| rest.strip_suffix(".*")).and_then(literal);
-        if let Some(middle) = around {
-            return Some(Pattern::Contains(middle));
+        if let Some(prefix) = source.strip_suffix(".+").and_then(literal) {
+            return Some(Pattern::Prefix(prefix));
         }
-        for (wildcard, more) in [(".*", false), (".+", true)] {
-            if let Some(prefix) = source.strip_suffix(wildcard).and_then(literal) {
-                return Some(Pattern::Prefix { prefix, more });
-            }
-            if let Some(suffix) = source.strip_prefix(wildcard).and_then(literal) {
-                return Some(Pattern::Suffix { suffix, more });
-            }
+        if let Some(suffix) = source.strip_prefix(".+").and_then(literal) {
+            return Some(Pattern::Suffix(suffix));
         }
-        None
+        let mut pieces: Vec<String> = source.split(".*").map(literal).collect::<Option<_>>()?;
+        let last = pieces.pop()?;
+        let mut pieces = pieces.into_iter();
+        let first = pieces.next()?;
+        let middle = pieces.map(|piece| memmem::Finder::new(&piece).into_owned()).collect();
+        Some(Pattern::Pieces { first, middle, last })
     }
 
     fn matches(&self, value: &str) -> bool {
         match self {
             Pattern::OneOf(values) if values.len() < 8 => values.iter().any(|one| one == value),
             Pattern::OneOf(values) => values.binary_search_by(|one| one.as_str().cmp(value)).is_ok(),
-            Pattern::Prefix { prefix, more } => {
-                value.strip_prefix(prefix.as_str()).is_some_and(|rest| !more || !rest.is_empty())
+            Pattern::Prefix(prefix) => value.strip_prefix(prefix.as_str()).is_some_and(|rest| !rest.is_empty()),
+            Pattern::Suffix(suffix) => value.strip_suffix(suffix.as_str()).is_some_and(|rest| !rest.is_empty()),
+            Pattern::Pieces { first, middle, last } => {
+                let inner = value.strip_prefix(first.as_str()).and_then(|rest| rest.strip_suffix(last.as_str()));
+                inner.is_some_and(|inner| has_in_order(inner.as_bytes(), middle))
             }
-            Pattern::Suffix { suffix, more } => {
-                value.strip_suffix(suffix.as_str()).is_some_and(|rest| !more || !rest.is_empty())
-            }
-            Pattern::Contains(middle) => value.contains(middle.as_str()),
             Pattern::Any => true,
             Pattern::NotEmpty => !value.is_empty(),
             Pattern::Compiled { regex, prefix } => value.starts_with(prefix.as_str()) && regex.is_match(value),
@@ -171,10 +169,23 @@ impl Pattern {
 
     fn prefix(&self) -> &str {
         match self {
-            Pattern::Prefix { prefix, .. } | Pattern::Compiled { prefix, .. } => prefix,
+            Pattern::Prefix(prefix) | Pattern::Compiled { prefix, .. } | Pattern::Pieces { first: prefix, .. } => {
+                prefix
+            }
             _ => "",
         }
     }
+}
+
+/// Whether all pieces are there, one behind the other; each is taken where it comes first.
+fn has_in_order(mut value: &[u8], pieces: &[memmem::Finder<'_>]) -> bool {
+    pieces.iter().all(|piece| match piece.find(value) {
+        Some(at) => {
+            value = &value[at + piece.needle().len()..];
+            true
+        }
+        None => false,
+    })
 }
 
 /// Characters that mean themselves wherever they stand in a regular expression.
@@ -209,5 +220,27 @@ fn literal_prefix(source: &str) -> &str {
             None => "",
         },
         _ => &source[..end],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn fast_ways_say_what_the_expression_says(
+            source in prop::collection::vec(prop::sample::select(vec!["a", "b", "ab", ".*", ".+", "|", "\\.", "."]), 0..7),
+            value in "[ab.]{0,6}",
+        ) {
+            let source = source.concat();
+            if let Ok(regex) = go_regex::compile_anchored(&source) {
+                let matcher = Matcher::new(MatchOp::Regex, "x", &source).unwrap();
+                prop_assert_eq!(matcher.matches(&value), regex.is_match(&value), "{} {}", source, value);
+                prop_assert!(!regex.is_match(&value) || value.starts_with(matcher.prefix()));
+            }
+        }
     }
 }

@@ -6,7 +6,10 @@
 pub mod evaluate;
 pub mod file;
 mod humanize;
+pub mod lint;
+pub mod report;
 pub mod template;
+mod template_histogram;
 pub mod unit_test;
 
 /// Reads files by path, and finds those that a pattern matches.

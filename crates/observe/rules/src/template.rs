@@ -13,7 +13,7 @@ use coracle_promql::{
     number::{parse_duration_ms, parse_float},
 };
 
-use crate::humanize;
+use crate::{humanize, template_histogram::Histogram};
 
 /// What stands before every text, so that people can write `$labels` and `$value`.
 const SHORTHANDS: &str = "{{$labels := .Labels}}{{$externalLabels := .ExternalLabels}}\
@@ -91,7 +91,7 @@ fn strings<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Value {
 fn sample_value(value: &SampleValue) -> Value {
     match value {
         SampleValue::Float(value) => Value::Float(*value),
-        SampleValue::Histogram(histogram) => Value::string(histogram.to_string()),
+        SampleValue::Histogram(histogram) => Histogram::value(Arc::clone(histogram)),
     }
 }
 

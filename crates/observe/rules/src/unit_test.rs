@@ -3,10 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use coracle_promql::{
-    Engine, EngineOptions, Labels,
-    engine::{Sample, SampleValue, never},
+    Answer, Engine, EngineOptions, Labels, Value,
+    engine::{MatrixSeries, Sample, SampleValue, never},
+    go_regex,
     memory::MemoryStorage,
-    number::{duration_text, parse_float},
+    number::{duration_text, parse_float, short_float},
     parser::{self, Options, SequenceValue},
     quote::quote,
 };
@@ -19,15 +20,20 @@ use crate::{
     Files,
     evaluate::{ALERT_NAME, RunningGroup, State, World, vector},
     file::{self, duration, pairs, text},
+    report::{Case, Report},
 };
 
 /// How tests are run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Settings<'a> {
     pub options: Options,
-    /// Only tests whose name has one of these in it; all when there are none.
+    /// Only tests with a name in which one of these regular expressions matches; all when there are none.
     pub run: &'a [String],
     pub ignore_unknown_fields: bool,
+    /// Shows of alerts only what is missing and what is too much.
+    pub diff: bool,
+    /// Tells which tests run, and shows all samples at their end.
+    pub debug: bool,
 }
 
 #[derive(Debug, Default)]
@@ -79,18 +85,11 @@ struct Shown {
     annotations: Labels,
 }
 
-/// Warnings on the way, and what failed; nothing failed when the list is empty.
-#[derive(Debug, Default, PartialEq)]
-pub struct Report {
-    pub warnings: Vec<String>,
-    pub failures: Vec<String>,
-}
-
 /// Runs the tests of one file.
 pub fn run(files: &dyn Files, path: &str, settings: Settings<'_>) -> Report {
     let mut report = Report::default();
-    if let Err(failure) = run_file(files, path, settings, &mut report) {
-        report.failures.push(failure);
+    if let Err(why) = run_file(files, path, settings, &mut report) {
+        report.aborted = Some(why);
     }
     report
 }
@@ -106,7 +105,7 @@ fn run_file(files: &dyn Files, path: &str, settings: Settings<'_>, report: &mut 
         let pattern = if absolute { pattern.clone() } else { format!("{base}/{pattern}") };
         let found = files.matching(&pattern);
         if found.is_empty() {
-            report.warnings.push(format!("  WARNING: no file match pattern {pattern}"));
+            report.notes.push(format!("  WARNING: no file match pattern {pattern}"));
         }
         rule_files.extend(found);
     }
@@ -116,32 +115,45 @@ fn run_file(files: &dyn Files, path: &str, settings: Settings<'_>, report: &mut 
             return Err(format!("group name repeated in evaluation order: {name}"));
         }
     }
-    for test in &file.tests {
-        let wanted = settings.run.is_empty() || settings.run.iter().any(|part| test.name.contains(part.as_str()));
-        if !wanted {
+    let run = match settings.run {
+        [] => None,
+        parts => Some(go_regex::compile_unanchored(&parts.join("|")).map_err(|error| error.to_string())?),
+    };
+    for (index, test) in file.tests.iter().enumerate() {
+        if run.as_ref().is_some_and(|run| !run.is_match(&test.name)) {
             continue;
         }
-        let mut groups = Vec::new();
-        let mut broken = Vec::new();
-        for path in &rule_files {
-            let parsed = files.read(path).map_err(|error| vec![file::RuleError(error)]);
-            match parsed.and_then(|text| file::parse(&text, settings.options, settings.ignore_unknown_fields)) {
-                Ok(parsed) => groups.extend(parsed),
-                Err(errors) => broken.extend(errors.into_iter().map(|error| format!("{path}: {error}"))),
+        let name = if test.name.is_empty() { format!("unnamed#{index}") } else { test.name.clone() };
+        if settings.debug {
+            report.notes.push(format!("DEBUG: Starting test {name}"));
+        }
+        let failures = match groups_of(files, &rule_files, settings) {
+            Ok(mut groups) => {
+                groups.sort_by_key(|group| order.get(group.name.as_str()).copied().unwrap_or(0));
+                let running = groups.iter().map(RunningGroup::new).collect();
+                match Bench::new(test, file.evaluation_interval_ms, file.fuzzy, settings) {
+                    Ok(bench) => bench.run(running, &mut report.notes),
+                    Err(error) => vec![error],
+                }
             }
-        }
-        if !broken.is_empty() {
-            report.failures.extend(broken);
-            continue;
-        }
-        groups.sort_by_key(|group| order.get(group.name.as_str()).copied().unwrap_or(0));
-        let running = groups.iter().map(RunningGroup::new).collect();
-        match Bench::new(test, file.evaluation_interval_ms, file.fuzzy, settings.options) {
-            Ok(bench) => report.failures.extend(bench.run(running)),
-            Err(error) => report.failures.push(error),
-        }
+            Err(broken) => broken,
+        };
+        report.cases.push(Case { name, failures });
     }
     Ok(())
+}
+
+/// The groups of all rule files, or everything that is wrong with them.
+fn groups_of(files: &dyn Files, paths: &[String], settings: Settings<'_>) -> Result<Vec<file::Group>, Vec<String>> {
+    let (mut groups, mut broken) = (Vec::new(), Vec::new());
+    for path in paths {
+        let parsed = files.read(path).map_err(|error| vec![file::RuleError(error)]);
+        match parsed.and_then(|text| file::parse(&text, settings.options, settings.ignore_unknown_fields)) {
+            Ok(parsed) => groups.extend(parsed),
+            Err(errors) => broken.extend(errors.into_iter().map(|error| format!("{path}: {error}"))),
+        }
+    }
+    if broken.is_empty() { Ok(groups) } else { Err(broken) }
 }
 
 impl TestFile {
@@ -268,16 +280,18 @@ struct Bench<'a> {
     test: &'a Test,
     interval_ms: i64,
     fuzzy: bool,
+    diff: bool,
+    debug: bool,
     engine: Engine,
     storage: MemoryStorage,
 }
 
 impl<'a> Bench<'a> {
-    fn new(test: &'a Test, interval_ms: i64, fuzzy: bool, options: Options) -> Result<Self, String> {
+    fn new(test: &'a Test, interval_ms: i64, fuzzy: bool, settings: Settings<'_>) -> Result<Self, String> {
         let engine = Engine::new(EngineOptions {
             max_samples: 10_000,
             subquery_step_ms: interval_ms,
-            parser: options,
+            parser: settings.options,
             ..EngineOptions::default()
         });
         let mut storage = MemoryStorage::default();
@@ -295,10 +309,11 @@ impl<'a> Bench<'a> {
                 }
             }
         }
-        Ok(Self { test, interval_ms, fuzzy, engine, storage })
+        let Settings { diff, debug, .. } = settings;
+        Ok(Self { test, interval_ms, fuzzy, diff, debug, engine, storage })
     }
 
-    fn run(mut self, mut groups: Vec<RunningGroup>) -> Vec<String> {
+    fn run(mut self, mut groups: Vec<RunningGroup>, notes: &mut Vec<String>) -> Vec<String> {
         if let Some(case) = self.test.alerts.iter().find(|case| case.name.is_empty()) {
             let name = &self.test.name;
             let within = if name.is_empty() { String::new() } else { format!(" (in TestGroup {name})") };
@@ -325,7 +340,24 @@ impl<'a> Bench<'a> {
             elapsed += self.interval_ms;
         }
         failures.extend(self.test.queries.iter().filter_map(|case| self.check_query(case).err()));
+        if self.debug {
+            notes.push(self.dump(last));
+        }
         failures
+    }
+
+    /// All samples, given and made.
+    fn dump(&self, last_ms: i64) -> String {
+        // A time between two seconds is rounded up.
+        let until_ms = (last_ms + 1000) / 1000 * 1000;
+        let (time, range) = (go_duration(until_ms), duration_text(until_ms));
+        let query = format!("{{__name__=~\".+\"}}[{range}]");
+        let shown = match self.engine.instant(&self.storage, &query, self.test.start_ms + until_ms, &never) {
+            Ok(Answer { value: Value::Matrix(all), .. }) => all.iter().map(show_series).collect::<Vec<_>>().join("\n"),
+            Ok(_) => "no series".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        format!("DEBUG: Dump of all data (input_series and rules) at {time}:\n{shown}")
     }
 
     fn evaluate(&mut self, groups: &mut [RunningGroup], time_ms: i64) -> Vec<String> {
@@ -374,6 +406,11 @@ impl<'a> Bench<'a> {
                 name => format!("    name: {name},\n"),
             };
             let (alert, time) = (&case.name, duration_text(case.eval_time_ms));
+            if self.diff {
+                let diff = indent(&show_difference(&case.expected, &got), "            ");
+                failures.push(format!("{name}    alertname: {alert}, time: {time}, \n        diff: {diff}"));
+                continue;
+            }
             let expected = indent(&show_alerts(&case.expected), "            ");
             let got = indent(&show_alerts(&got), "            ");
             failures.push(format!(
@@ -477,6 +514,27 @@ fn show_alerts(alerts: &[Shown]) -> String {
         format!("{index}:{}", indent(&text, "  "))
     });
     format!("[\n{}\n]", shown.collect::<Vec<_>>().join(",\n"))
+}
+
+/// A line for each alert that is missing, and for each that was not expected.
+fn show_difference(expected: &[Shown], got: &[Shown]) -> String {
+    let line =
+        |sign: char, alert: &Shown| format!("\n{sign} Labels:{} Annotations:{}", alert.labels, alert.annotations);
+    let missing = expected.iter().filter(|alert| !got.contains(alert)).map(|alert| line('-', alert));
+    let too_much = got.iter().filter(|alert| !expected.contains(alert)).map(|alert| line('+', alert));
+    let lines: String = missing.chain(too_much).collect();
+    // Equal sets that differ in how often they have something.
+    if lines.is_empty() { format!("{} alerts, not {}", got.len(), expected.len()) } else { lines }
+}
+
+/// A series as Prometheus prints it.
+fn show_series(series: &MatrixSeries) -> String {
+    let floats = series.floats.iter().map(|point| (point.time_ms, short_float(point.value)));
+    let histograms = series.histograms.iter().map(|point| (point.time_ms, point.value.to_string()));
+    let mut points: Vec<(i64, String)> = floats.chain(histograms).collect();
+    points.sort_by_key(|(time_ms, _)| *time_ms);
+    let points: String = points.into_iter().map(|(time_ms, value)| format!("\n{value} @[{time_ms}]")).collect();
+    format!("{} =>{points}", series.labels)
 }
 
 /// Every line but the first behind some white space.

@@ -6,20 +6,13 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{ask, plot};
+use super::{ask, plot, when::When};
 use crate::{
     cli::{Order, QueryLogql},
-    commands::{
-        block_on, logs_store,
-        metrics::{now_ms, time_ms},
-    },
+    commands::{block_on, logs_store},
     paths::DataDir,
     print::{self, Colour, coloured},
 };
-
-const HOUR_MS: i64 = 3_600_000;
-/// Points of a range when nobody says how many.
-const POINTS: i64 = 250;
 
 pub fn run(dir: &DataDir, query: &QueryLogql) -> anyhow::Result<()> {
     let (path, form) = request(query)?;
@@ -44,21 +37,15 @@ pub fn run(dir: &DataDir, query: &QueryLogql) -> anyhow::Result<()> {
 
 /// The path that is asked and the form that goes with it. Numbers are asked for at one moment, unless a range is named.
 fn request(query: &QueryLogql) -> anyhow::Result<(&'static str, String)> {
-    let now_ms = now_ms();
     let is_lines = matches!(coracle_logql::syntax::parse(&query.expression), Ok(coracle_logql::syntax::Expr::Log(_)));
-    let is_range = is_lines || query.start.is_some() || query.end.is_some() || query.step.is_some() || query.plot;
     let mut pairs = vec![("query", query.expression.clone()), ("limit", query.limit.to_string())];
     let nanoseconds = |ms: i64| format!("{ms}000000");
-    if !is_range {
-        let time_ms = query.time.as_deref().map_or(Ok(now_ms), |time| time_ms(time, now_ms))?;
-        pairs.push(("time", nanoseconds(time_ms)));
-        return Ok(("/loki/api/v1/query", ask::form(&pairs)));
-    }
-    let end_ms = query.end.as_deref().map_or(Ok(now_ms), |end| time_ms(end, now_ms))?;
-    let start_ms = query.start.as_deref().map_or(Ok(end_ms - HOUR_MS), |start| time_ms(start, now_ms))?;
-    let step = match &query.step {
-        Some(step) => step.clone(),
-        None => (((end_ms - start_ms) / POINTS).max(1000) / 1000).to_string(),
+    let (start_ms, end_ms, step) = match When::of(&query.evaluation, is_lines)? {
+        When::Moment { time_ms } => {
+            pairs.push(("time", nanoseconds(time_ms)));
+            return Ok(("/loki/api/v1/query", ask::form(&pairs)));
+        }
+        When::Range { start_ms, end_ms, step } => (start_ms, end_ms, step),
     };
     let direction = match query.order {
         Order::Newest => "backward",
@@ -107,7 +94,7 @@ fn name(labels: &Labels) -> String {
 }
 
 fn show(query: &QueryLogql, data: Data) -> anyhow::Result<()> {
-    if query.output.json {
+    if query.evaluation.output.json {
         return print::json(&serde_json::json!({"resultType": data.result_type, "result": data.result}));
     }
     match data.result_type.as_str() {
@@ -119,7 +106,7 @@ fn show(query: &QueryLogql, data: Data) -> anyhow::Result<()> {
         }
         kind => {
             let series: Vec<Series> = serde_json::from_value(data.result)?;
-            if query.plot { draw(&series) } else { table(kind, &series) }
+            if query.evaluation.plot { draw(&series) } else { table(kind, &series) }
         }
     }
 }

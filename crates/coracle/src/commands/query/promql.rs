@@ -6,17 +6,13 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{ask, plot};
+use super::{ask, plot, when::When};
 use crate::{
     cli::QueryPromql,
     commands::{block_on, metrics},
     paths::DataDir,
     print,
 };
-
-const HOUR_MS: i64 = 3_600_000;
-/// Points of a range when nobody says how many.
-const POINTS: i64 = 250;
 
 pub fn run(dir: &DataDir, query: &QueryPromql) -> anyhow::Result<()> {
     let (path, form) = request(query)?;
@@ -37,22 +33,18 @@ pub fn run(dir: &DataDir, query: &QueryPromql) -> anyhow::Result<()> {
 
 /// The path that is asked and the form that goes with it.
 fn request(query: &QueryPromql) -> anyhow::Result<(&'static str, String)> {
-    let now_ms = metrics::now_ms();
     let mut pairs = vec![("query", query.expression.clone())];
-    let is_range = query.start.is_some() || query.end.is_some() || query.step.is_some() || query.plot;
-    if is_range {
-        let end_ms = query.end.as_deref().map_or(Ok(now_ms), |end| metrics::time_ms(end, now_ms))?;
-        let start_ms = query.start.as_deref().map_or(Ok(end_ms - HOUR_MS), |start| metrics::time_ms(start, now_ms))?;
-        let step = match &query.step {
-            Some(step) => step.clone(),
-            None => seconds(((end_ms - start_ms) / POINTS).max(1000) / 1000 * 1000),
-        };
-        pairs.extend([("start", seconds(start_ms)), ("end", seconds(end_ms)), ("step", step)]);
-    } else {
-        let time_ms = query.time.as_deref().map_or(Ok(now_ms), |time| metrics::time_ms(time, now_ms))?;
-        pairs.push(("time", seconds(time_ms)));
-    }
-    Ok((if is_range { "/api/v1/query_range" } else { "/api/v1/query" }, ask::form(&pairs)))
+    let path = match When::of(&query.evaluation, false)? {
+        When::Moment { time_ms } => {
+            pairs.push(("time", seconds(time_ms)));
+            "/api/v1/query"
+        }
+        When::Range { start_ms, end_ms, step } => {
+            pairs.extend([("start", seconds(start_ms)), ("end", seconds(end_ms)), ("step", step)]);
+            "/api/v1/query_range"
+        }
+    };
+    Ok((path, ask::form(&pairs)))
 }
 
 fn seconds(ms: i64) -> String {
@@ -106,7 +98,7 @@ impl Series {
 }
 
 fn show(query: &QueryPromql, data: Data) -> anyhow::Result<()> {
-    if query.output.json {
+    if query.evaluation.output.json {
         return print::json(&serde_json::json!({"resultType": data.result_type, "result": data.result}));
     }
     match data.result_type.as_str() {
@@ -117,7 +109,7 @@ fn show(query: &QueryPromql, data: Data) -> anyhow::Result<()> {
         }
         _ => {
             let series: Vec<Series> = serde_json::from_value(data.result)?;
-            if query.plot { plot(&series) } else { table(&data.result_type, &series) }
+            if query.evaluation.plot { plot(&series) } else { table(&data.result_type, &series) }
         }
     }
 }
@@ -174,22 +166,16 @@ fn table(result_type: &str, series: &[Series]) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Evaluation;
 
     #[test]
-    fn what_is_asked_is_a_range_when_it_looks_like_one() {
-        let query = |time: Option<&str>, start: Option<&str>| QueryPromql {
+    fn what_is_asked_is_a_form() {
+        let query = QueryPromql {
             expression: "up + 1".to_owned(),
             url: None,
-            time: time.map(str::to_owned),
-            start: start.map(str::to_owned),
-            end: start.map(|_| "2000".to_owned()),
-            step: None,
-            plot: false,
-            output: crate::cli::Output::default(),
+            evaluation: Evaluation { time: Some("12.5".to_owned()), ..Evaluation::default() },
         };
-        let (path, form) = request(&query(Some("12.5"), None)).unwrap();
+        let (path, form) = request(&query).unwrap();
         assert_eq!((path, form.as_str()), ("/api/v1/query", "query=up%20%2B%201&time=12.5"));
-        let (path, form) = request(&query(None, Some("1000"))).unwrap();
-        assert_eq!((path, form.as_str()), ("/api/v1/query_range", "query=up%20%2B%201&start=1000&end=2000&step=4"));
     }
 }

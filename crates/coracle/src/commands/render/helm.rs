@@ -3,29 +3,58 @@
 mod flags;
 mod output;
 
-use std::{any::Any, path::Path, process::ExitCode, rc::Rc};
+use std::{path::Path, process::ExitCode, rc::Rc};
 
 use coracle_clock::{Clock, SystemClock};
-use coracle_gotemplate::{Context, Dict, Host, Limits, MissingKey, Set, Str, Value};
+use coracle_gotemplate::{Dict, Str};
 use coracle_helm::{
-    Capabilities, Flavour, KubeVersion, Lookup, NoCluster, Release, Request, Warnings, World, load, on_deep_stack,
-    template, values::options::Options,
+    Capabilities, Excerpt, Flavour, KubeVersion, Lookup, NoCluster, Release, Request, Warnings, World, load,
+    on_deep_stack, on_main_stack, release_name, template, values::options::Options,
 };
+
+use nix::sys::resource::{Resource, getrlimit};
 
 pub use flags::Helm;
 
+/// What a main thread usually has.
+const USUAL_STACK_BYTES: u64 = 8 << 20;
+
+/// Why nothing was rendered.
+enum Failure {
+    /// What a person reads after `Error: `.
+    Told(String),
+    /// Templates nest deeper than this thread's stack.
+    TooDeep(String),
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Failure {
+        Failure::Told(message)
+    }
+}
+
 pub fn run(helm: &Helm) -> ExitCode {
-    match on_deep_stack(|| render(helm)) {
+    let rendered = if may_stay_here(helm) { on_main_stack(|| render(helm)) } else { on_deep_stack(|| render(helm)) };
+    let rendered = match rendered {
+        Err(Failure::TooDeep(_)) => on_deep_stack(|| render(helm)),
+        rendered => rendered,
+    };
+    match rendered {
         Ok(code) => code,
-        Err(message) => {
+        Err(Failure::Told(message) | Failure::TooDeep(message)) => {
             eprintln!("Error: {message}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// All of it; the error is what a person reads after `Error: `.
-fn render(helm: &Helm) -> Result<ExitCode, String> {
+/// Whether to try on this thread first: its stack is of the usual size, and all input can be read a second time.
+fn may_stay_here(helm: &Helm) -> bool {
+    let stack = getrlimit(Resource::RLIMIT_STACK).map_or(0, |(bytes, _)| bytes);
+    stack >= USUAL_STACK_BYTES && !helm.values.iter().any(|path| path.trim() == "-")
+}
+
+fn render(helm: &Helm) -> Result<ExitCode, Failure> {
     helm.refuse_what_needs_a_cluster()?;
     let flavour = if helm.helm3 { Flavour::Helm3 } else { Flavour::Helm4 };
     let mut capabilities = Capabilities::default_of(flavour);
@@ -37,11 +66,12 @@ fn render(helm: &Helm) -> Result<ExitCode, String> {
     let (name, chart) = name_and_chart(helm)?;
     let path = Path::new(chart);
     if !path.exists() {
-        return Err(missing_chart(chart));
+        return Err(missing_chart(chart).into());
     }
     let values = values(helm, flavour)?;
     let mut warnings = Warnings::default();
-    let chart = load(path, flavour, &mut warnings).map_err(|error| error.to_string())?;
+    let chart =
+        load(path, flavour, &mut warnings).map_err(|error| with_line(error.to_string(), error.excerpt().as_ref()))?;
     let request = Request {
         release: Release {
             name,
@@ -55,12 +85,24 @@ fn render(helm: &Helm) -> Result<ExitCode, String> {
         skip_schema: helm.skip_schema_validation,
     };
     let rendered = template(&chart, &request, &mut ThisMachine::default(), &mut warnings);
-    warnings.iter().for_each(|warning| eprintln!("{warning}"));
     let rendered = rendered.map_err(|error| {
         let hint = if error.came_from_rendering() { "\n\nUse --debug flag to render out invalid YAML" } else { "" };
-        format!("{error}{hint}")
-    })?;
-    output::write(helm, &rendered, &request)
+        let message = with_line(format!("{error}{hint}"), error.excerpt().as_ref());
+        if error.is_too_deep() { Failure::TooDeep(message) } else { Failure::Told(message) }
+    });
+    if !matches!(rendered, Err(Failure::TooDeep(_))) {
+        warnings.iter().for_each(|warning| eprintln!("{warning}"));
+    }
+    let rendered = rendered?;
+    let code = output::write(helm, &rendered, &request)?;
+    // The process ends here: giving all this back piece by piece would only take time.
+    std::mem::forget((chart, rendered, request));
+    Ok(code)
+}
+
+/// What Helm says, and under it the line it is about.
+fn with_line(message: String, line: Option<&Excerpt>) -> String {
+    line.map_or(message.clone(), |line| format!("{message}\n\n{line}"))
 }
 
 fn missing_chart(chart: &str) -> String {
@@ -78,19 +120,19 @@ fn name_and_chart(helm: &Helm) -> Result<(String, &str), String> {
         [_, _] if helm.name_template.is_some() => Err("cannot set --name-template and also specify a name".to_owned()),
         [name, chart] => Ok((name.clone(), chart)),
         [chart] => Ok((named(helm)?, chart)),
-        _ => Err("expected a chart".to_owned()),
+        [] => {
+            Err("\"helm template\" requires at least 1 argument\n\nUsage:  helm template [NAME] [CHART] [flags]"
+                .to_owned())
+        }
+        [_, _, others @ ..] => {
+            Err(format!("expected at most two arguments, unexpected arguments: {}", others.join(", ")))
+        }
     }
 }
 
 fn named(helm: &Helm) -> Result<String, String> {
     let Some(text) = &helm.name_template else { return Ok("release-name".to_owned()) };
-    let functions = std::sync::Arc::new(coracle_sprig::functions());
-    let mut set = Set::new("name-template", functions, MissingKey::Default);
-    set.parse("name-template", text).map_err(|error| error.to_string())?;
-    let mut machine = ThisMachine::default();
-    let mut context = Context::running(&mut machine, std::sync::Arc::new(set), Limits::default());
-    let output = context.execute("name-template", &Value::Nil).map_err(|error| error.to_string())?;
-    Ok(String::from_utf8_lossy(&output).into_owned())
+    release_name(text, &mut ThisMachine::default())
 }
 
 fn values(helm: &Helm, flavour: Flavour) -> Result<Rc<Dict>, String> {
@@ -106,7 +148,8 @@ fn values(helm: &Helm, flavour: Flavour) -> Result<Rc<Dict>, String> {
         from_files: helm.set_file.clone(),
         literals: helm.set_literal.clone(),
     };
-    options.merge(flavour, &mut |path| read(path)).map_err(|error| error.to_string())
+    let merged = options.merge(flavour, &mut |path| read(path));
+    merged.map_err(|error| with_line(error.to_string(), error.excerpt.as_deref()))
 }
 
 /// A file, or standard input for `-`.
@@ -150,23 +193,5 @@ impl World for ThisMachine {
 
     fn lookup(&mut self) -> &mut dyn Lookup {
         &mut self.cluster
-    }
-}
-
-impl Host for ThisMachine {
-    fn now(&mut self) -> (i64, u32) {
-        World::now(self)
-    }
-
-    fn zone(&self) -> Str {
-        World::zone(self)
-    }
-
-    fn random(&mut self, buffer: &mut [u8]) {
-        World::random(self, buffer);
-    }
-
-    fn as_any(&mut self) -> &mut dyn Any {
-        self
     }
 }

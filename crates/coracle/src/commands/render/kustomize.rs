@@ -1,30 +1,35 @@
 //! `coracle render kustomize`: what `kustomize build` prints, with its flags.
 
-mod charts;
 mod disk;
+mod progress;
 mod repositories;
 
 use std::{
+    cell::RefCell,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::{Args, ValueEnum, ValueHint};
-use coracle_kustomize::{Documents, LoadRestriction, Options, Order};
+use coracle_kustomize::{ChartRequest, Documents, LoadRestriction, Options, Order, helm::InProcess};
 
-use charts::InProcess;
 use disk::Disk;
+use progress::Progress;
 use repositories::Git;
+
+use super::helm::ThisMachine;
 
 /// Set to `on`, this marks all objects as managed by kustomize.
 const MANAGED_BY_VARIABLE: &str = "KUSTOMIZE_ENABLE_MANAGEDBY_LABEL";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum LoadRestrictor {
-    #[value(name = "LoadRestrictionsRootOnly")]
-    RootOnly,
-    #[value(name = "LoadRestrictionsNone", alias = "none")]
-    None,
+fn load_restriction(text: &str) -> Result<LoadRestriction, String> {
+    match text {
+        "LoadRestrictionsRootOnly" => Ok(LoadRestriction::RootOnly),
+        "LoadRestrictionsNone" => Ok(LoadRestriction::None),
+        _ => Err(format!(
+            "illegal flag value --load-restrictor {text}; legal values: [LoadRestrictionsRootOnly LoadRestrictionsNone]"
+        )),
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -37,14 +42,14 @@ enum Reorder {
 #[allow(dead_code, reason = "some flags are taken for the sake of scripts only")]
 pub struct Kustomize {
     /// The kustomization's directory
-    #[arg(default_value = ".", value_hint = ValueHint::DirPath)]
-    dir: PathBuf,
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    arguments: Vec<PathBuf>,
     /// Write the manifests to this file, or each to a file of its own in this directory
     #[arg(short, long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     output: Option<PathBuf>,
     /// Which files a kustomization may name: those in or below its directory, or any
-    #[arg(long, value_enum, default_value = "LoadRestrictionsRootOnly")]
-    load_restrictor: LoadRestrictor,
+    #[arg(long, value_name = "RESTRICTION", default_value = "LoadRestrictionsRootOnly", value_parser = load_restriction)]
+    load_restrictor: LoadRestriction,
     /// Render helmCharts
     #[arg(long)]
     enable_helm: bool,
@@ -84,13 +89,22 @@ pub struct Kustomize {
     /// Only for plugins in containers, which are refused
     #[arg(long, hide = true)]
     as_current_user: bool,
+    /// Only for plugins that are programs, which are refused
+    #[arg(long, hide = true)]
+    enable_exec: bool,
+    /// Accepted for the sake of scripts
+    #[arg(long, hide = true)]
+    stack_trace: bool,
+    /// Say how many files were read; on a terminal that is said anyway while it takes long
+    #[arg(long)]
+    progress: bool,
     /// Instead of the manifests, print how they differ from those in OTHER
     #[arg(long, value_name = "OTHER", value_hint = ValueHint::FilePath)]
     diff: Option<PathBuf>,
 }
 
 pub fn run(kustomize: &Kustomize) -> ExitCode {
-    match coracle_helm::on_deep_stack(|| render(kustomize)) {
+    match render(kustomize) {
         Ok(code) => code,
         Err(message) => {
             eprintln!("Error: {message}");
@@ -128,8 +142,10 @@ fn render(kustomize: &Kustomize) -> Result<ExitCode, String> {
     }
     match &kustomize.output {
         Some(file) => write(file, &text)?,
-        None => print!("{text}"),
+        None => super::print(&text)?,
     }
+    // The process ends here: giving all this back piece by piece would only take time.
+    std::mem::forget(documents);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -142,28 +158,38 @@ impl Kustomize {
 
 fn build(kustomize: &Kustomize) -> Result<Documents, String> {
     let here = std::env::current_dir().map_err(|error| format!("the working directory: {error}"))?;
-    let directory = here.join(&kustomize.dir);
+    let directory = match kustomize.arguments.as_slice() {
+        [] => &here,
+        [directory] => &here.join(directory),
+        _ => return Err("specify one path to kustomization.yaml".to_owned()),
+    };
     if !directory.is_dir() {
-        return Err(format!("{}: a kustomization is built from a directory", kustomize.dir.display()));
+        let given = kustomize.arguments.first().unwrap_or(directory);
+        return Err(format!("{}: a kustomization is built from a directory", given.display()));
     }
     let path = directory.to_str().ok_or("the directory's name is not UTF-8")?;
     let managed_by_variable = std::env::var(MANAGED_BY_VARIABLE).is_ok_and(|value| value == "on");
     let git = Git::default();
+    let world = |_: &ChartRequest| -> Box<dyn coracle_helm::World + Send> { Box::new(ThisMachine::default()) };
     let charts = InProcess {
         api_versions: kustomize.helm_api_versions.clone(),
         kube_version: kustomize.helm_kube_version.clone(),
+        only_deployed: false,
+        worlds: &world,
+        warnings: RefCell::default(),
     };
     let options = Options {
         order: if kustomize.reorder == Some(Reorder::None) { Order::Fifo } else { Order::Legacy },
-        load: match kustomize.load_restrictor {
-            LoadRestrictor::RootOnly => LoadRestriction::RootOnly,
-            LoadRestrictor::None => LoadRestriction::None,
-        },
+        load: kustomize.load_restrictor,
         managed_by_label: kustomize.enable_managedby_label || managed_by_variable,
         charts: kustomize.enables_helm().then_some(&charts as &dyn coracle_kustomize::Charts),
         remote: Some(&git),
     };
-    coracle_kustomize::build(&Disk, path, &options).map_err(|error| relative(&error.to_string(), &here))
+    let disk = Disk { progress: Progress::new(kustomize.progress) };
+    let built = coracle_kustomize::build(&disk, path, &options);
+    drop(disk);
+    charts.warnings.take().iter().for_each(|warning| eprintln!("{warning}"));
+    built.map_err(|error| relative(&error.to_string(), &here))
 }
 
 /// The text with the paths in it as seen from the working directory.

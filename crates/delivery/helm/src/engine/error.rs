@@ -1,8 +1,10 @@
 //! Errors of templates, as Helm words them.
 
+use std::{borrow::Cow, fmt};
+
 use coracle_gotemplate::{ExecError, ParseError};
 
-use crate::Flavour;
+use crate::{Excerpt, Flavour};
 
 /// A chart whose templates failed. The text is Helm's; the place is where the template that failed first stands.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -11,6 +13,24 @@ pub struct RenderError {
     message: String,
     /// File, line and column (0 where it is not known), from the outermost template to the innermost.
     pub places: Vec<Place>,
+    /// The innermost of the places that is in a file of the chart.
+    pub excerpt: Option<Box<Excerpt>>,
+}
+
+impl RenderError {
+    pub(crate) fn is_too_deep(&self) -> bool {
+        self.message.contains("exceeded maximum template depth")
+    }
+
+    /// The same, with the line it is about, from the files that `text_of` knows.
+    pub(super) fn showing<'t>(mut self, text_of: impl Fn(&str) -> Option<Cow<'t, str>>) -> RenderError {
+        self.excerpt = self.places.iter().enumerate().rev().find_map(|(index, place)| {
+            let found = Excerpt::at(&place.file, &text_of(&place.file)?, place.line)?;
+            let chain = self.places[..index].iter().rev().map(Place::to_string).collect();
+            Some(Box::new(Excerpt { column: (place.column > 0).then_some(place.column), chain, ..found }))
+        });
+        self
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +38,13 @@ pub struct Place {
     pub file: String,
     pub line: usize,
     pub column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)?;
+        if self.column > 0 { write!(f, ":{}", self.column) } else { Ok(()) }
+    }
 }
 
 pub(super) const WARN_START: &str = "HELM_ERR_START";
@@ -32,7 +59,7 @@ pub(super) fn of_parsing(file: &str, error: &ParseError) -> RenderError {
         [_, last] => (format!("parse error at ({last}): {last}"), *last),
         _ => (format!("parse error in ({file}): {text}"), file),
     };
-    RenderError { message, places: place(location).into_iter().collect() }
+    RenderError { message, places: place(location).into_iter().collect(), excerpt: None }
 }
 
 /// A template that failed while it ran.
@@ -56,7 +83,7 @@ pub(super) fn of_execution(file: &str, error: &ExecError, flavour: Flavour) -> R
         },
         _ => format!("execution error in ({file}): {text}"),
     };
-    RenderError { message, places }
+    RenderError { message, places, excerpt: None }
 }
 
 /// `file:line:column`, at the beginning of a text.

@@ -1,6 +1,9 @@
 //! Chart directories.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Component, Path},
+};
 
 use super::{FILE_SIZE_LIMIT_BYTES, LoadError, SIZE_LIMIT_BYTES, contents, ignore::Rules};
 use crate::{chart::File, io_error_text};
@@ -17,6 +20,26 @@ pub(super) fn read(root: &Path) -> Result<Vec<File>, LoadError> {
     let mut walk = Walk { rules: rules.with_defaults(), files: Vec::new(), remaining: SIZE_LIMIT_BYTES };
     walk.directory(root, "", 0)?;
     Ok(walk.files)
+}
+
+/// Why a path leads nowhere.
+fn unfollowed(path: &Path, error: &std::io::Error) -> String {
+    let (shown, reason) = (path.display(), io_error_text(error));
+    match fs::read_link(path) {
+        Ok(target) => {
+            let mut whole = path.parent().unwrap_or(path).to_owned();
+            for part in target.components() {
+                match part {
+                    Component::ParentDir => drop(whole.pop()),
+                    Component::CurDir => {}
+                    part => whole.push(part),
+                }
+            }
+            let missing = whole.ancestors().take_while(|path| !path.exists()).last().unwrap_or(&whole);
+            format!("error evaluating symlink {shown}: lstat {}: {reason}", missing.display())
+        }
+        Err(_) => format!("lstat {shown}: {reason}"),
+    }
 }
 
 struct Walk {
@@ -49,10 +72,7 @@ impl Walk {
         let metadata = match fs::metadata(path) {
             Ok(metadata) => metadata,
             Err(_) if self.rules.ignores(name, false) => return Ok(()),
-            Err(error) => {
-                let shown = path.display();
-                return Err(LoadError::Io(format!("lstat {shown}: {}", io_error_text(&error))));
-            }
+            Err(error) => return Err(LoadError::Io(unfollowed(path, &error))),
         };
         if self.rules.ignores(name, metadata.is_dir()) {
             return Ok(());

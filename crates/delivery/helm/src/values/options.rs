@@ -5,7 +5,7 @@ use std::rc::Rc;
 use coracle_gotemplate::{Dict, Value};
 
 use super::{merge_maps, read, set, table};
-use crate::{Flavour, json};
+use crate::{Excerpt, Flavour, json};
 
 /// What a user gave on the command line, or an Application in its spec.
 #[derive(Debug, Clone, Default)]
@@ -22,8 +22,18 @@ pub struct Options {
 
 /// A flag or file that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct OptionsError(String);
+#[error("{message}")]
+pub struct OptionsError {
+    message: String,
+    /// The line of a values file it is about.
+    pub excerpt: Option<Box<Excerpt>>,
+}
+
+impl OptionsError {
+    fn new(message: String) -> OptionsError {
+        OptionsError { message, excerpt: None }
+    }
+}
 
 impl Options {
     /// All of it merged. `open` reads the files `--set-file` names; its error is a message.
@@ -34,27 +44,30 @@ impl Options {
     ) -> Result<Rc<Dict>, OptionsError> {
         let mut base = table();
         for (name, text) in &self.files {
-            let values =
-                read(text, flavour).map_err(|error| OptionsError(format!("failed to parse {name}: {error}")))?;
+            let values = read(text, flavour).map_err(|error| OptionsError {
+                message: format!("failed to parse {name}: {error}"),
+                excerpt: error.excerpt(name).map(Box::new),
+            })?;
             base = merge_maps(&base, &values);
         }
         for text in &self.json {
             base = merge_json(base, text, flavour)?;
         }
         for text in &self.set {
-            set::typed(text, &base).map_err(|error| OptionsError(format!("failed parsing --set data: {error}")))?;
+            set::typed(text, &base)
+                .map_err(|error| OptionsError::new(format!("failed parsing --set data: {error}")))?;
         }
         for text in &self.strings {
             set::strings(text, &base)
-                .map_err(|error| OptionsError(format!("failed parsing --set-string data: {error}")))?;
+                .map_err(|error| OptionsError::new(format!("failed parsing --set-string data: {error}")))?;
         }
         for text in &self.from_files {
             set::files(text, &base, open)
-                .map_err(|error| OptionsError(format!("failed parsing --set-file data: {error}")))?;
+                .map_err(|error| OptionsError::new(format!("failed parsing --set-file data: {error}")))?;
         }
         for text in &self.literals {
             set::literal(text, &base)
-                .map_err(|error| OptionsError(format!("failed parsing --set-literal data: {error}")))?;
+                .map_err(|error| OptionsError::new(format!("failed parsing --set-literal data: {error}")))?;
         }
         Ok(base)
     }
@@ -64,9 +77,9 @@ fn merge_json(base: Rc<Dict>, text: &str, flavour: Flavour) -> Result<Rc<Dict>, 
     if flavour == Flavour::Helm4 && text.trim().starts_with('{') {
         return match json::parse(text.trim()) {
             Ok(Value::Dict(values)) => Ok(merge_maps(&base, &values)),
-            _ => Err(OptionsError(format!("failed parsing --set-json data JSON: {text}"))),
+            _ => Err(OptionsError::new(format!("failed parsing --set-json data JSON: {text}"))),
         };
     }
-    set::json(text, &base).map_err(|_| OptionsError(format!("failed parsing --set-json data {text}")))?;
+    set::json(text, &base).map_err(|_| OptionsError::new(format!("failed parsing --set-json data {text}")))?;
     Ok(base)
 }

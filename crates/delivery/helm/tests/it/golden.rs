@@ -4,7 +4,7 @@
 //! Where `HELM4` and `HELM3` name the real programs, the recordings are made anew and must be what is there already.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -194,6 +194,22 @@ fn check(flavour: Flavour, extension: &str, variable: &str) {
     }
     assert!(paths.len() > 60, "only {} cases", paths.len());
     assert!(wrong.is_empty(), "{} of {} differ\n{}", wrong.len(), paths.len(), wrong.join("\n"));
+}
+
+/// The functions that Go's templates bring along and those that need a chart; the others are `coracle-sprig`'s.
+#[test]
+fn every_function_is_in_a_case() {
+    let text: String = fs::read_dir(cases())
+        .expect("the cases")
+        .map(|entry| entry.expect("a case").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
+        .map(|path| fs::read_to_string(path).expect("a case"))
+        .collect();
+    let words: BTreeSet<&str> = text.split(|char: char| !char.is_ascii_alphanumeric()).collect();
+    let functions = "and call html index slice js len not or print printf println urlquery eq ge gt le lt ne include tpl \
+                     required fail lookup getHostByName";
+    let missing: Vec<&str> = functions.split_whitespace().filter(|name| !words.contains(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]

@@ -2,34 +2,24 @@
 
 use std::rc::Rc;
 
-use coracle_helm::{
-    Capabilities, File, Flavour, NoCluster, Release, Request, Warnings, load, on_deep_stack, template, values::set,
-};
+use coracle_helm::{File, Flavour, NoCluster, Warnings, load, on_deep_stack, template, values::set};
 use proptest::prelude::*;
 
-use crate::golden::Fixed;
-
-fn file(name: &str, text: &str) -> File {
-    File { name: name.to_owned(), data: text.as_bytes().into() }
-}
+use crate::{file, golden::Fixed, request};
 
 fn render(template_text: &str) -> Result<String, String> {
-    on_deep_stack(|| {
-        let files = vec![
-            file("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n"),
-            file("values.yaml", "a: 1\nlist: [1, 2]\n"),
-            file("templates/a.yaml", template_text),
-        ];
+    render_files(vec![
+        file("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n"),
+        file("values.yaml", "a: 1\nlist: [1, 2]\n"),
+        file("templates/a.yaml", template_text),
+    ])
+}
+
+fn render_files(files: Vec<File>) -> Result<String, String> {
+    on_deep_stack(move || {
         let mut warnings = Warnings::default();
         let chart = load::files(files, Flavour::Helm4, &mut warnings).map_err(|error| error.to_string())?;
-        let request = Request {
-            release: Release { name: "r".to_owned(), namespace: "n".to_owned(), is_upgrade: false, revision: 1 },
-            values: Rc::default(),
-            capabilities: Capabilities::default_of(Flavour::Helm4),
-            flavour: Flavour::Helm4,
-            skip_schema: false,
-        };
-        let output = template(&chart, &request, &mut Fixed(NoCluster), &mut warnings);
+        let output = template(&chart, &request(Rc::default(), Flavour::Helm4), &mut Fixed(NoCluster), &mut warnings);
         output.map(|output| output.text(Default::default())).map_err(|error| error.to_string())
     })
 }
@@ -51,6 +41,55 @@ fn recursion_through_texts_ends() {
     let error = render("{{ define \"t\" }}{{ tpl \"{{ include \\\"t\\\" . }}\" . }}{{ end }}{{ include \"t\" . }}")
         .expect_err("endless");
     assert!(error.contains("nested reference name") || error.contains("maximum template depth"));
+}
+
+/// Functions that walk through values, given one that holds itself, one that is nested too deep, and one that comes
+/// to 2^60 lists.
+#[test]
+fn values_without_end_are_refused() {
+    let makings = [
+        "{{ $x := dict }}{{ $_ := set $x \"self\" $x }}",
+        "{{ $x := list }}{{ range until 20000 }}{{ $x = list $x }}{{ end }}",
+        "{{ $x := list }}{{ range until 60 }}{{ $x = list $x $x }}{{ end }}",
+    ];
+    let uses = [
+        "toJson $x | len",
+        "toPrettyJson $x | len",
+        "toYaml $x | len",
+        "toYamlPretty $x | len",
+        "toToml $x | len",
+        "deepCopy $x",
+        "deepEqual (list $x 1) (list $x 2)",
+        "has $x (list $x 1)",
+        "without (list $x) $x",
+        "uniq (list $x $x)",
+        "merge (dict \"a\" $x) (dict \"a\" (dict \"b\" $x))",
+        "mergeOverwrite (dict) (dict \"a\" $x)",
+    ];
+    for making in makings {
+        for call in uses {
+            // A refusal, or an empty text where Go's function would give one: not a crash.
+            let _ = render(&format!("{making}a: {{{{ {call} | toString | trunc 9 }}}}"));
+        }
+    }
+    let error = render(&format!("{}{{{{ mustToJson $x }}}}", makings[0])).expect_err("endless");
+    assert!(error.contains("holds itself or is nested more than 1000 deep"), "{error}");
+}
+
+#[test]
+fn a_schema_that_refers_to_itself_ends() {
+    for schema in [
+        r##"{"$ref": "#"}"##,
+        r##"{"allOf": [{"$ref": "#/definitions/a"}], "definitions": {"a": {"$ref": "#"}}}"##,
+        r##"{"properties": {"a": {"$ref": "#"}}, "additionalProperties": {"$ref": "#"}}"##,
+    ] {
+        let files = vec![
+            file("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n"),
+            file("values.yaml", "a: {a: {b: 1}}\n"),
+            file("values.schema.json", schema),
+        ];
+        let _ = render_files(files);
+    }
 }
 
 #[test]

@@ -107,10 +107,15 @@ fn values_file(root: &Root<'_>, chart: &Chart, home: &str) -> Result<Option<Node
     let (name, bytes) = match &chart.values_file {
         Some(file) => root.load(&file.value).map_err(|reason| root.session.at(file.mark, reason.message()))?,
         None => {
-            let path = format!("{home}/{}/values.yaml", chart.name);
-            match root.tree.files().read(&path) {
+            let directory = format!("{home}/{}", chart.name);
+            let path = format!("{directory}/values.yaml");
+            let files = root.tree.files();
+            match files.read(&path) {
                 Some(bytes) => (path, bytes),
-                // A chart that is fetched brings its values along.
+                // As with the original, which reads the file before Helm does.
+                None if files.is_directory(&directory) => {
+                    return Err(root.session.at(chart.mark, format!("the chart has no values file: {path}")));
+                }
                 None => return Ok(None),
             }
         }

@@ -375,12 +375,13 @@ mod tests {
 
         #[test]
         fn merging_a_patch_twice_changes_nothing(target in tree(), patch in tree()) {
-            let mut once = node(&pod(&target));
-            let patch = node(&pod(&patch));
+            // What a directive deletes is not there a second time.
+            let patch = node(&pod(&patch.replace("$patch", "patch")));
+            let mut once = node(&pod(&target.replace("$patch", "patch")));
             if let Ok(true) = merge(&Types::default(), &mut once, patch.clone()) {
                 let mut twice = once.clone();
                 if let Ok(true) = merge(&Types::default(), &mut twice, patch) {
-                    prop_assert!(twice.as_mapping().is_some());
+                    prop_assert_eq!(twice.to_json(), once.to_json());
                 }
             }
         }

@@ -1,13 +1,32 @@
 //! Golden cases: `tests/golden/*.txt` hold small trees and what the real kustomize made of them.
 //!
 //! A case begins with `=== its name`; files follow after lines of the form `-- path --`, and the recorded output after
-//! `--> builds`, or nothing after `--> fails`. With `KUSTOMIZE` naming a real kustomize 5.8.2, the recorded outputs are
-//! checked against it, and with `RECORD=1` besides, written anew.
+//! `--> builds`, or nothing after `--> fails`. With `KUSTOMIZE` naming a real kustomize 5.8.2 and `HELM` a real Helm 4.3.1,
+//! the recorded outputs are checked against them, and with `RECORD=1` besides, written anew.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use coracle_kustomize::{MemoryFiles, Options, build};
+use coracle_helm::{Lookup, NoCluster, World};
+use coracle_kustomize::{ChartRequest, MemoryFiles, Options, build, helm::InProcess};
+
+/// The cases' charts ask for nothing that changes.
+struct StandingStill(NoCluster);
+
+impl World for StandingStill {
+    fn now(&mut self) -> (i64, u32) {
+        (0, 0)
+    }
+
+    fn random(&mut self, buffer: &mut [u8]) {
+        buffer.fill(7);
+    }
+
+    fn lookup(&mut self) -> &mut dyn Lookup {
+        &mut self.0
+    }
+}
 
 #[derive(Clone)]
 struct Case {
@@ -67,10 +86,19 @@ fn write(cases: &[Case]) -> String {
 #[test]
 fn every_case_comes_out_as_recorded() {
     let mut wrong = Vec::new();
+    let world = |_: &ChartRequest| -> Box<dyn World + Send> { Box::new(StandingStill(NoCluster)) };
+    let charts = InProcess {
+        api_versions: Vec::new(),
+        kube_version: None,
+        only_deployed: false,
+        worlds: &world,
+        warnings: RefCell::default(),
+    };
+    let options = Options { charts: Some(&charts), ..Options::default() };
     for file in golden_files() {
         for case in parse(&std::fs::read_to_string(&file).unwrap()) {
             let files: MemoryFiles = case.files.iter().cloned().collect();
-            let built = build(&files, "root", &Options::default()).map(|documents| documents.to_yaml());
+            let built = build(&files, "root", &options).map(|documents| documents.to_yaml());
             let name = format!("{}: {}", file.file_name().unwrap().display(), case.name);
             match (built, &case.expected) {
                 (Ok(built), Some(expected)) if built == *expected => {}
@@ -91,7 +119,12 @@ fn real(kustomize: &str, case: &Case) -> Option<String> {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content).unwrap();
     }
-    let output = Command::new(kustomize).arg("build").arg(directory.path().join("root")).output().unwrap();
+    let helm = std::env::var("HELM").unwrap_or_else(|_| "helm".to_owned());
+    let output = Command::new(kustomize)
+        .args(["build", "--enable-helm", "--helm-command", &helm])
+        .arg(directory.path().join("root"))
+        .output()
+        .unwrap();
     output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
 }
 
@@ -113,4 +146,19 @@ fn the_recorded_outputs_are_the_real_ones() {
             std::fs::write(&file, write(&cases)).unwrap();
         }
     }
+}
+
+/// `fields.txt` names every field of a kustomization and of what stands in one.
+#[test]
+fn every_field_has_a_recorded_case() {
+    let texts: Vec<String> = golden_files().iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let is_used = |field: &str| {
+        let mark = format!("{field}:");
+        texts.iter().any(|text| {
+            let mut places = text.match_indices(&mark).map(|(at, _)| text[..at].chars().next_back());
+            places.any(|before| before.is_none_or(|char| !char.is_alphanumeric()))
+        })
+    };
+    let missing: Vec<&str> = include_str!("fields.txt").split_whitespace().filter(|field| !is_used(field)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }

@@ -6,7 +6,11 @@ use coracle_gotemplate::{Value, number::shortest};
 
 pub use read::read;
 
-use crate::{args::is_nil_list, encoding::BASE64};
+use crate::{
+    args::{is_nil_dict, is_nil_list},
+    encoding::BASE64,
+    nesting,
+};
 
 /// Whether `<`, `>` and `&` are escaped, as in text for web pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +21,7 @@ pub enum Html {
 
 /// One line; the error is Go's for what JSON cannot hold.
 pub fn write(value: &Value, html: Html) -> Result<String, String> {
+    nesting::check(value)?;
     let mut writer = Writer { out: String::new(), html, indent: None };
     writer.value(value, 0)?;
     Ok(writer.out)
@@ -24,6 +29,7 @@ pub fn write(value: &Value, html: Html) -> Result<String, String> {
 
 /// One line an item, indented by two blanks.
 pub(super) fn write_pretty(value: &Value) -> Result<String, String> {
+    nesting::check(value)?;
     let mut writer = Writer { out: String::new(), html: Html::Escaped, indent: Some("  ") };
     writer.value(value, 0)?;
     Ok(writer.out)
@@ -31,12 +37,10 @@ pub(super) fn write_pretty(value: &Value) -> Result<String, String> {
 
 /// Whether JSON can hold a value.
 pub(super) fn check(value: &Value) -> Result<(), String> {
-    match value {
+    nesting::check_each(value, |value| match value {
         Value::Float(number) if !number.is_finite() => Err(unsupported(*number)),
-        Value::List(list) => list.iter().try_for_each(check),
-        Value::Dict(dict) => dict.entries().values().try_for_each(check),
         _ => Ok(()),
-    }
+    })
 }
 
 fn unsupported(number: f64) -> String {
@@ -71,6 +75,7 @@ impl Writer {
             Value::Float(number) => push_float(&mut self.out, *number),
             Value::String(text) => self.text(text),
             Value::List(list) if is_nil_list(list) => self.out.push_str("null"),
+            Value::Dict(dict) if is_nil_dict(dict) => self.out.push_str("null"),
             Value::List(list) => self.items(list, depth)?,
             Value::Dict(dict) => {
                 let entries = dict.entries();

@@ -3,9 +3,10 @@
 use coracle_gotemplate::{Dict, Value, number::format_float};
 
 use super::json::plain;
-use crate::{args::is_nil_list, date::Time};
+use crate::{args::is_nil_list, date::Time, nesting};
 
 pub(super) fn write(value: &Value) -> Result<String, String> {
+    nesting::check(value)?;
     let mut writer = Writer { out: String::new() };
     match &plain_but_times(value) {
         Value::Dict(dict) => writer.table(&[], dict)?,

@@ -4,7 +4,11 @@ use coracle_gotemplate::Value;
 use coracle_yaml::{Build, Entries, Kind, Layout, Source};
 
 use super::json;
-use crate::{args::is_nil_list, duration::Duration};
+use crate::{
+    args::{is_nil_dict, is_nil_list},
+    duration::Duration,
+    nesting,
+};
 
 pub(super) const UNMARSHALING: &str = "error unmarshaling JSON: while decoding JSON: ";
 
@@ -31,6 +35,9 @@ pub(super) fn write_checked(value: &Value) -> Result<String, String> {
 
 /// With lists indented below their keys.
 pub(super) fn write_pretty(value: &Value) -> String {
+    if nesting::check(value).is_err() {
+        return String::new();
+    }
     without_break(coracle_yaml::write(&AsIs, value, Layout::Indented))
 }
 
@@ -113,6 +120,7 @@ impl Source for AsJson {
         match node {
             Value::Float(number) => whole_or_float(*number),
             Value::List(list) if is_nil_list(list) => Kind::Null,
+            Value::Dict(dict) if is_nil_dict(dict) => Kind::Null,
             Value::Binary(_) | Value::Bytes(_) | Value::Object(_) => match json::plain(node) {
                 Value::String(text) => Kind::Text(text.to_string().into()),
                 other => collection_or(&other, Kind::Null),

@@ -55,6 +55,19 @@ fn helm_3_prints_the_same() {
 }
 
 #[test]
+fn every_function_has_a_recorded_case() {
+    let mut words = std::collections::BTreeSet::new();
+    for line in include_str!("../golden/recorded.jsonl").lines() {
+        let case: serde_json::Value = serde_json::from_str(line).expect("the recorder writes JSON");
+        let template = case["template"].as_str().expect("a template");
+        words.extend(template.split(|char: char| !char.is_ascii_alphanumeric() && char != '_').map(str::to_owned));
+    }
+    let missing: Vec<&str> =
+        include_str!("names.txt").split_whitespace().filter(|name| !words.contains(*name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
 fn no_function_is_missing() {
     let functions = coracle_sprig::functions();
     let missing: Vec<&str> =

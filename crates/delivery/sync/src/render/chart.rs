@@ -27,7 +27,7 @@ pub(super) fn rendered(
     let files = files(tree, paths, directory)?;
     let options = options(tree, directory, &settings)?;
     let named = parameter_files(tree, directory, &settings)?;
-    let mut world = Seeded { now: place.now, seed: Sha256::digest(tree.id()).into(), counter: 0, cluster: NoCluster };
+    let mut world = Seeded::new(&tree.id(), place.now);
     let failed = |message: String| RenderError { file: join(directory, FILE), line: 0, column: 0, message };
     on_deep_stack(move || {
         let mut warnings = Warnings::default();
@@ -213,11 +213,17 @@ fn add(node: &Node, wrong: &dyn Fn(String) -> RenderError, manifests: &mut Vec<M
 }
 
 /// A clock that stands still, and dice from a seed.
-struct Seeded {
+pub(super) struct Seeded {
     now: (i64, u32),
     seed: [u8; 32],
     counter: u64,
     cluster: NoCluster,
+}
+
+impl Seeded {
+    pub fn new(seed: &str, now: (i64, u32)) -> Seeded {
+        Seeded { now, seed: Sha256::digest(seed).into(), counter: 0, cluster: NoCluster }
+    }
 }
 
 impl World for Seeded {

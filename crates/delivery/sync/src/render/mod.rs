@@ -7,16 +7,15 @@ mod chart;
 mod directory;
 mod generated;
 mod image;
+mod kustomization;
 mod preview;
 mod settings;
-
-use coracle_kustomize::{Options, Order};
 
 use crate::application::HelmSource;
 use crate::builder::Image;
 use crate::manifest::Manifest;
 use crate::names::Environment;
-use crate::source::{KustomizeFiles, SourceError, Tree};
+use crate::source::{SourceError, Sources, Tree};
 
 pub(crate) use image::images;
 pub use settings::{FILE as SETTINGS_FILE, Settings};
@@ -97,17 +96,19 @@ enum Content {
     Settings(Settings),
 }
 
-/// Reads what is there to deploy.
-pub fn plan(tree: &dyn Tree, place: &Place) -> Result<Plan, RenderError> {
-    let paths = tree.paths()?;
+/// Reads what is there to deploy. Bases of kustomizations in other repositories come from `sources`.
+pub fn plan(tree: &dyn Tree, place: &Place, sources: Option<&dyn Sources>) -> Result<Plan, RenderError> {
+    let looking = Looking { tree, paths: tree.paths()?, place, sources };
+    let paths = &looking.paths;
     let has_dockerfile = paths.iter().any(|path| path == DOCKERFILE);
     let root = place.path.trim_matches('/').trim_start_matches("./");
     let at_root = root.is_empty() || root == ".";
     let found = if at_root {
-        look_in(tree, &paths, "", place, true)?
-            .map_or_else(|| look_in_usual_directories(tree, &paths, place), |found| Ok(Some(found)))?
+        looking
+            .within("", place.recurse, true)?
+            .map_or_else(|| looking.in_usual_directories(), |found| Ok(Some(found)))?
     } else {
-        look_in(tree, &paths, root, place, false)?
+        looking.within(root, place.recurse, false)?
     };
     if let Some((source_type, manifests)) = found {
         let wants_image =
@@ -130,51 +131,42 @@ pub fn plan(tree: &dyn Tree, place: &Place) -> Result<Plan, RenderError> {
 
 type Found = Option<(SourceType, Vec<Manifest>)>;
 
-fn look_in_usual_directories(tree: &dyn Tree, paths: &[String], place: &Place) -> Result<Found, RenderError> {
-    let place = Place { recurse: true, ..place.clone() };
-    for directory in DIRECTORIES {
-        let found = look_in(tree, paths, directory, &place, false)?;
-        if found.is_some() {
-            return Ok(found);
-        }
-    }
-    Ok(None)
+/// A search through a tree.
+struct Looking<'l> {
+    tree: &'l dyn Tree,
+    paths: Vec<String>,
+    place: &'l Place,
+    sources: Option<&'l dyn Sources>,
 }
 
-fn look_in(
-    tree: &dyn Tree,
-    paths: &[String],
-    directory: &str,
-    place: &Place,
-    only_objects: bool,
-) -> Result<Found, RenderError> {
-    let is_here = |name: &str| paths.iter().any(|path| *path == join(directory, name));
-    if is_here(chart::FILE) {
-        let manifests = chart::rendered(tree, paths, directory, place)?;
-        return Ok(Some((SourceType::Helm, manifests)));
+impl Looking<'_> {
+    fn in_usual_directories(&self) -> Result<Found, RenderError> {
+        for directory in DIRECTORIES {
+            let found = self.within(directory, true, false)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
     }
-    if coracle_kustomize::FILE_NAMES.iter().any(|name| is_here(name)) {
-        return kustomized(tree, directory).map(|manifests| Some((SourceType::Kustomize, manifests)));
+
+    fn within(&self, directory: &str, recurse: bool, only_objects: bool) -> Result<Found, RenderError> {
+        let is_here = |name: &str| self.paths.iter().any(|path| *path == join(directory, name));
+        if is_here(chart::FILE) {
+            let manifests = chart::rendered(self.tree, &self.paths, directory, self.place)?;
+            return Ok(Some((SourceType::Helm, manifests)));
+        }
+        if coracle_kustomize::FILE_NAMES.iter().any(|name| is_here(name)) {
+            let manifests = kustomization::built(self.tree, directory, self.place, self.sources)?;
+            return Ok(Some((SourceType::Kustomize, manifests)));
+        }
+        let manifests = directory::read(self.tree, &self.paths, directory, recurse, only_objects)?;
+        Ok((!manifests.is_empty()).then_some((SourceType::Directory, manifests)))
     }
-    let manifests = directory::read(tree, paths, directory, place.recurse, only_objects)?;
-    Ok((!manifests.is_empty()).then_some((SourceType::Directory, manifests)))
 }
 
 fn join(directory: &str, name: &str) -> String {
     if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
-}
-
-fn kustomized(tree: &dyn Tree, directory: &str) -> Result<Vec<Manifest>, RenderError> {
-    let files = KustomizeFiles::new(tree)?;
-    let options = Options { order: Order::Fifo, ..Options::default() };
-    let documents = coracle_kustomize::build(&files, directory, &options).map_err(|error| {
-        let chain: String = error.chain.iter().rev().map(|file| format!(" (included from {file})")).collect();
-        let others: String = error.others.iter().map(|other| format!("\n{other}")).collect();
-        let message = error.message + &chain + &others;
-        RenderError { message, file: error.file, line: error.line, column: error.column }
-    })?;
-    let names = std::sync::Arc::new(documents.files);
-    Ok(documents.list.into_iter().map(|node| Manifest::written(node, names.clone())).collect())
 }
 
 /// The files that stand for what is generated from a Dockerfile and the settings, as path and content. In a repository
@@ -218,7 +210,7 @@ mod tests {
     use crate::names::Environment;
     use crate::source::{SourceError, Tree};
 
-    struct Files(BTreeMap<String, String>);
+    pub(in crate::render) struct Files(BTreeMap<String, String>);
 
     impl Tree for Files {
         fn id(&self) -> String {
@@ -239,7 +231,7 @@ mod tests {
     }
 
     /// Files after lines of the form `-- path --`.
-    fn files(text: &str) -> Files {
+    pub(in crate::render) fn files(text: &str) -> Files {
         let parts = text.split("-- ").skip(1).map(|part| part.split_once(" --\n").unwrap());
         Files(parts.map(|(path, content)| (path.to_owned(), content.to_owned())).collect())
     }
@@ -247,7 +239,7 @@ mod tests {
     fn check(text: &str, branch: &str, path: &str, expected: Expect) {
         let place =
             Place { path: path.to_owned(), app: "hello".to_owned(), namespace: "hello".to_owned(), ..Place::default() };
-        let shown = match plan(&files(text), &place) {
+        let shown = match plan(&files(text), &place, None) {
             Err(error) => error.to_string(),
             Ok(plan) => {
                 let reference = "registry/hello@sha256:1".to_owned();
@@ -303,7 +295,7 @@ mod tests {
             namespace: "there".to_owned(),
             ..Place::default()
         };
-        let manifests = plan(&files(CHART), &place).unwrap().finish(&Environment::new("hello", "main"), None);
+        let manifests = plan(&files(CHART), &place, None).unwrap().finish(&Environment::new("hello", "main"), None);
         let object = &manifests[0].object;
         assert_eq!(manifests.len(), 1);
         assert_eq!(object["metadata"]["name"], "named");
@@ -731,7 +723,7 @@ mod tests {
                 exposed_ports: vec![9000, 9100],
                 was_built: false,
             };
-            let plan = plan(&files(text), &Place { app: "hello".to_owned(), ..Place::default() }).unwrap();
+            let plan = plan(&files(text), &Place { app: "hello".to_owned(), ..Place::default() }, None).unwrap();
             let manifests = plan.finish(&Environment::new("hello", "main"), Some(&image));
             manifests.into_iter().map(|manifest| manifest.object).collect::<Vec<_>>()
         };

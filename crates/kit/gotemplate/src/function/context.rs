@@ -58,7 +58,7 @@ impl<'a> Context<'a> {
             return Ok(exec::run(self, template, data)?);
         }
         let mut set = Set::over(self.set.clone());
-        set.add(&parsed);
+        set.add_all(&parsed);
         let outer = std::mem::replace(&mut self.set, Arc::new(set));
         let result = exec::run(self, template, data);
         self.set = outer;

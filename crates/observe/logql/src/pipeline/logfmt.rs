@@ -24,6 +24,14 @@ struct Reader<'l> {
     at: usize,
 }
 
+/// Goes through the pairs of a line, up to the first that is none.
+pub(super) fn pairs(line: &str, mut each: impl FnMut(&str, &str)) {
+    let mut reader = Reader::new(line);
+    while let Some(Ok(pair)) = reader.next() {
+        each(pair.key, &pair.value);
+    }
+}
+
 struct Pair<'l> {
     key: &'l str,
     value: Cow<'l, str>,

@@ -5,4 +5,5 @@
 mod cases;
 mod hostile;
 mod naive;
+mod naive_operators;
 mod source;

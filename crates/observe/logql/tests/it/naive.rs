@@ -7,10 +7,10 @@ use proptest::prelude::*;
 
 use crate::source::{Line, Lines};
 
-const SECOND: i64 = 1_000_000_000;
+pub const SECOND: i64 = 1_000_000_000;
 const SERIES: [&str; 3] = ["a", "b", "c"];
 
-fn lines() -> impl Strategy<Value = Lines> {
+pub fn lines() -> impl Strategy<Value = Lines> {
     let line = (0..SERIES.len(), 0..600_i64, 0..4_u32, -50..50_i32).prop_map(|(app, tenths, level, value)| Line {
         labels: Arc::new([("app", SERIES[app]), ("env", if app == 2 { "prod" } else { "dev" })].into_iter().collect()),
         ts: tenths * SECOND / 10,
@@ -21,19 +21,19 @@ fn lines() -> impl Strategy<Value = Lines> {
 }
 
 /// What a naive reading of one line gives.
-fn value_of(line: &Line) -> f64 {
+pub fn value_of(line: &Line) -> f64 {
     let (_, rest) = line.text.split_once("value=").unwrap();
     rest.split(' ').next().unwrap().parse().unwrap()
 }
 
-fn level_of(line: &Line) -> String {
+pub fn level_of(line: &Line) -> String {
     line.text.split(' ').next().unwrap().trim_start_matches("level=").to_owned()
 }
 
-type Windows = BTreeMap<(Labels, i64), Vec<f64>>;
+pub type Windows = BTreeMap<(Labels, i64), Vec<f64>>;
 
 /// The values in the window of each step, by labels.
-fn windows(
+pub fn windows(
     lines: &Lines,
     (start, end, step): (i64, i64, i64),
     range: i64,
@@ -55,7 +55,7 @@ fn windows(
     windows
 }
 
-fn asked(lines: &Lines, query: &str, (start, end, step): (i64, i64, i64)) -> BTreeMap<(Labels, i64), f64> {
+pub fn asked(lines: &Lines, query: &str, (start, end, step): (i64, i64, i64)) -> BTreeMap<(Labels, i64), f64> {
     let query = Query {
         expr: parse(query).unwrap(),
         start,
@@ -73,15 +73,15 @@ fn asked(lines: &Lines, query: &str, (start, end, step): (i64, i64, i64)) -> BTr
         .collect()
 }
 
-fn close(a: f64, b: f64) -> bool {
+pub fn close(a: f64, b: f64) -> bool {
     a == b || (a - b).abs() <= 1e-9 * a.abs().max(b.abs()).max(1.0) || (a.is_nan() && b.is_nan())
 }
 
-fn same(asked: &BTreeMap<(Labels, i64), f64>, expected: &BTreeMap<(Labels, i64), f64>) -> bool {
+pub fn same(asked: &BTreeMap<(Labels, i64), f64>, expected: &BTreeMap<(Labels, i64), f64>) -> bool {
     asked.len() == expected.len() && asked.iter().zip(expected).all(|(a, b)| a.0 == b.0 && close(*a.1, *b.1))
 }
 
-fn steps() -> impl Strategy<Value = (i64, i64, i64)> {
+pub fn steps() -> impl Strategy<Value = (i64, i64, i64)> {
     (0..30_i64, 1..60_i64, 1..20_i64)
         .prop_map(|(start, length, step)| (start * SECOND, (start + length) * SECOND, step * SECOND))
 }

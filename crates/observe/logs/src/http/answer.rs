@@ -144,10 +144,26 @@ struct Detected {
     parser: Option<&'static str>,
 }
 
-/// Fields of lines: their structured metadata, and what JSON or logfmt has in them.
+/// Fields of lines, as a client gets them.
 pub(super) fn detected(answer: &Answer) -> Vec<Value> {
-    let Answer::Streams(streams) = answer else { return Vec::new() };
+    let one = |(name, field): (&String, &Detected)| {
+        let parsers: Vec<&str> = field.parser.into_iter().collect();
+        json!({
+            "label": name, "type": kind_of(field.values.iter()), "cardinality": field.values.len(), "parsers": parsers,
+        })
+    };
+    fields(answer).iter().map(one).collect()
+}
+
+/// The values of one field.
+pub(super) fn detected_values(answer: &Answer, name: &str) -> Vec<String> {
+    fields(answer).remove(name).map(|field| field.values.into_iter().collect()).unwrap_or_default()
+}
+
+/// The structured metadata of lines, and what JSON or logfmt has in them.
+fn fields(answer: &Answer) -> BTreeMap<String, Detected> {
     let mut fields: BTreeMap<String, Detected> = BTreeMap::new();
+    let Answer::Streams(streams) = answer else { return fields };
     for entry in streams.iter().flat_map(|stream| &stream.entries) {
         for (name, value) in entry.labels.metadata.iter().chain(entry.labels.parsed.iter()) {
             fields.entry(name.to_owned()).or_default().values.insert(value.to_owned());
@@ -163,13 +179,7 @@ pub(super) fn detected(answer: &Answer) -> Vec<Value> {
             field.values.insert(value);
         }
     }
-    let one = |(name, field): (&String, &Detected)| {
-        let parsers: Vec<&str> = field.parser.into_iter().collect();
-        json!({
-            "label": name, "type": kind_of(field.values.iter()), "cardinality": field.values.len(), "parsers": parsers,
-        })
-    };
-    fields.iter().map(one).collect()
+    fields
 }
 
 /// The narrowest kind that all values are of.

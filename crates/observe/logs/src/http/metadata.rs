@@ -8,7 +8,7 @@ use axum::{
     http::HeaderMap,
 };
 use coracle_logql::{
-    Direction, Labels, Limits, Matcher, Query, evaluate,
+    Answer as EvalAnswer, Direction, Labels, Limits, Matcher, Query, evaluate,
     syntax::{Expr, parse, parse_selector},
 };
 use serde_json::{Value, json};
@@ -19,10 +19,19 @@ use super::{
     params::Params,
     tenant,
 };
-use crate::{read::Tenant, statistics::Volume, store::Store};
+use crate::{
+    patterns::{Pattern, Patterns},
+    read::Tenant,
+    statistics::Volume,
+    store::Store,
+};
 
 /// Lines that fields are looked for in, unless the request says otherwise.
 const DETECTION_LINES: usize = 1000;
+/// Lines that patterns are looked for in, the newest.
+const PATTERN_LINES: usize = 20_000;
+/// Patterns that are told.
+const MAX_PATTERNS: usize = 300;
 /// Fields that are told.
 const DETECTED_FIELDS: usize = 1000;
 /// Entries of a volume.
@@ -188,30 +197,64 @@ pub(super) async fn detected_labels(State(store): State<Store>, headers: HeaderM
     Ok(Json(json!({"detectedLabels": detected})))
 }
 
+/// The newest lines of a log query.
+async fn recent(store: Store, headers: HeaderMap, params: &Params, limit: usize) -> Result<EvalAnswer, Failure> {
+    let (start, end) = params.proper_bounds(store.now())?;
+    let expr = parse(params.query()).map_err(Failure::bad_request)?;
+    if !matches!(expr, Expr::Log(_)) {
+        return Err(Failure::bad_request("only log selector is supported"));
+    }
+    reading(move || {
+        let now = store.now();
+        let query = Query { expr, start, end, step: 0, interval: 0, limit, direction: Direction::Backward, now };
+        Ok(evaluate(&query, &Limits::default(), &store.tenant(&tenant(&headers)))?)
+    })
+    .await
+}
+
 /// Fields of some recent lines, as the parsers for JSON and logfmt find them.
 pub(super) async fn detected_fields(State(store): State<Store>, headers: HeaderMap, params: Params) -> Answered {
-    let (start, end) = params.proper_bounds(store.now())?;
     let limit = params.number("limit", DETECTED_FIELDS)?;
     let lines = params.number("line_limit", DETECTION_LINES)?;
-    let Expr::Log(expr) = parse(params.query()).map_err(Failure::bad_request)? else {
-        return Err(Failure::bad_request("only log selector is supported"));
-    };
-    let fields = reading(move || {
-        let now = store.now();
-        let query = Query {
-            expr: Expr::Log(expr),
-            start,
-            end,
-            step: 0,
-            interval: 0,
-            limit: lines,
-            direction: Direction::Backward,
-            now,
-        };
-        let answer = evaluate(&query, &Limits::default(), &store.tenant(&tenant(&headers)))?;
-        Ok(answer::detected(&answer))
-    });
-    let mut fields = fields.await?;
+    let answer = recent(store, headers, &params, lines).await?;
+    let mut fields = answer::detected(&answer);
     fields.truncate(limit);
     Ok(Json(json!({"fields": fields, "limit": limit})))
+}
+
+/// The values that one such field has.
+pub(super) async fn detected_field_values(
+    State(store): State<Store>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    params: Params,
+) -> Answered {
+    let limit = params.number("limit", DETECTED_FIELDS)?;
+    let lines = params.number("line_limit", DETECTION_LINES)?;
+    let answer = recent(store, headers, &params, lines).await?;
+    let mut values = answer::detected_values(&answer, &name);
+    values.truncate(limit);
+    Ok(Json(json!({"values": values, "limit": limit})))
+}
+
+/// Patterns of the newest lines, with how many each has in each step of time.
+pub(super) async fn patterns(State(store): State<Store>, headers: HeaderMap, params: Params) -> Answered {
+    let step = params.step(params.proper_bounds(store.now())?)?;
+    let EvalAnswer::Streams(streams) = recent(store, headers, &params, PATTERN_LINES).await? else {
+        return Err(Failure::bad_request("only log selector is supported"));
+    };
+    let mut patterns = Patterns::default();
+    for entry in streams.iter().flat_map(|stream| &stream.entries) {
+        patterns.add(entry.ts.div_euclid(step), &entry.line);
+    }
+    let seconds = |at: i64| at.saturating_mul(step) / 1_000_000_000;
+    let samples =
+        |pattern: &Pattern| pattern.counts.iter().map(|(at, count)| json!([seconds(*at), count])).collect::<Vec<_>>();
+    let data: Vec<Value> = patterns
+        .finish()
+        .iter()
+        .take(MAX_PATTERNS)
+        .map(|pattern| json!({"pattern": pattern.text, "samples": samples(pattern)}))
+        .collect();
+    Ok(Json(json!({"status": "success", "data": data})))
 }

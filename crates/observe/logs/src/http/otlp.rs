@@ -53,9 +53,11 @@ const MAX_DEPTH: usize = 32;
 pub(super) async fn push(State(store): State<Store>, headers: HeaderMap, body: Bytes) -> Result<StatusCode, Failure> {
     let body = unpacked(&headers, &body)?;
     let resources = if is_json(&headers) { otlp_json::resources(&body)? } else { resources(&body)? };
-    let streams = streams(resources);
+    let mut streams = streams(resources);
     if !streams.is_empty() {
-        store.push(&tenant(&headers), streams).await?;
+        let tenant = tenant(&headers);
+        store.limits(&tenant).discovery.add_to(&mut streams);
+        store.push(&tenant, streams).await?;
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -116,7 +118,8 @@ fn streams(resources: Vec<Resource>) -> Vec<Stream> {
             let into = if STREAM_ATTRIBUTES.contains(&key.as_str()) { &mut labels } else { &mut common };
             flatten(key, value, into);
         }
-        if !labels.iter().any(|(name, value)| name == "service_name" && !value.is_empty()) {
+        // A stream must have some label.
+        if labels.iter().all(|(_, value): &(String, String)| value.is_empty()) {
             labels.push(("service_name".to_owned(), UNKNOWN_SERVICE.to_owned()));
         }
         let entries = streams.entry(Labels::new(labels)).or_default();

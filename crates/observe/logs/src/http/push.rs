@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub(super) async fn push(State(store): State<Store>, headers: HeaderMap, body: Bytes) -> Result<StatusCode, Failure> {
-    let streams = if is_json(&headers) {
+    let mut streams = if is_json(&headers) {
         from_json(&unpacked(&headers, &body)?)?
     } else {
         // Snappy is part of the format, whether the header says so or not.
@@ -33,7 +33,9 @@ pub(super) async fn push(State(store): State<Store>, headers: HeaderMap, body: B
             "error at least one valid stream is required for ingestion",
         ));
     }
-    store.push(&tenant(&headers), streams).await?;
+    let tenant = tenant(&headers);
+    store.limits(&tenant).discovery.add_to(&mut streams);
+    store.push(&tenant, streams).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -11,11 +11,18 @@ use axum::{
     response::Response,
 };
 use coracle_logql::{
-    Direction, Limits, Query, Request, Sink, Source, SourceEntry, evaluate,
+    Direction, Limits, LogEntry, LogStream, Query, Request, Sink, Source, SourceEntry, evaluate,
     syntax::{Expr, parse},
 };
-use serde_json::json;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use futures::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::{
+    sync::{
+        broadcast::{Receiver, error::RecvError},
+        mpsc,
+    },
+    time::Instant,
+};
 
 use super::{
     answer::{self, Categorize},
@@ -29,6 +36,10 @@ use crate::{entry::Batch, store::Store, streams::matches};
 const DEFAULT_LIMIT: usize = 100;
 /// A delay beyond this is refused.
 const MAX_DELAY_SECONDS: usize = 5;
+/// Messages that wait for a slow client.
+const MAX_RESPONSES: usize = 10;
+/// Lines without room that are named; of more nothing is said.
+const MAX_DROPPED: usize = 1000;
 /// Batches that wait for their delay.
 const MAX_WAITING: usize = 1024;
 
@@ -86,42 +97,64 @@ struct Tail {
 }
 
 impl Tail {
-    async fn run(mut self, mut socket: WebSocket) -> Result<(), axum::Error> {
-        // What is already there first; batches that come meanwhile wait in the channel.
+    async fn run(mut self, socket: WebSocket) -> Result<(), axum::Error> {
+        let (mut to_client, mut from_client) = socket.split();
+        let (responses, mut waiting_responses) = mpsc::channel::<Message>(MAX_RESPONSES);
+        // A client that reads slowly holds up only this.
+        let sending = async move {
+            while let Some(message) = waiting_responses.recv().await {
+                to_client.send(message).await?;
+            }
+            Ok(())
+        };
+        let mut outlet = Outlet { responses, dropped: Vec::new(), categorize: self.categorize };
+        let collecting = async {
+            self.send_history(&mut outlet).await;
+            let mut waiting: VecDeque<(Instant, Arc<Batch>)> = VecDeque::new();
+            loop {
+                let due = waiting.front().map(|(at, _)| *at);
+                tokio::select! {
+                    arrived = self.arrivals.recv() => match arrived {
+                        Ok(batch) if batch.tenant == self.tenant => {
+                            if waiting.len() < MAX_WAITING {
+                                waiting.push_back((Instant::now() + self.delay, batch));
+                            } else {
+                                outlet.drop_all(&self.filter(batch));
+                            }
+                        }
+                        // Batches that were not even looked at have no names.
+                        Ok(_) | Err(RecvError::Lagged(_)) => {}
+                        Err(RecvError::Closed) => return,
+                    },
+                    () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                        if let Some((_, batch)) = waiting.pop_front() {
+                            outlet.send(self.filter(batch));
+                        }
+                    }
+                }
+            }
+        };
+        let closed =
+            async { while !matches!(from_client.next().await, Some(Ok(Message::Close(_)) | Err(_)) | None) {} };
+        tokio::select! {
+            sent = sending => sent,
+            () = collecting => Ok(()),
+            () = closed => Ok(()),
+        }
+    }
+
+    /// What is already there first; batches that come meanwhile wait in the channel.
+    async fn send_history(&self, outlet: &mut Outlet) {
         let (query, source) = (self.query.clone(), self.store.tenant(&self.tenant));
         let before = tokio::task::spawn_blocking(move || evaluate(&query, &Limits::default(), &source)).await;
         if let Ok(Ok(coracle_logql::Answer::Streams(mut streams))) = before {
             streams.iter_mut().for_each(|stream| stream.entries.reverse());
-            self.send(&mut socket, streams).await?;
-        }
-        let mut waiting: VecDeque<(tokio::time::Instant, Arc<Batch>)> = VecDeque::new();
-        loop {
-            let due = waiting.front().map(|(at, _)| *at);
-            tokio::select! {
-                arrived = self.arrivals.recv(), if waiting.len() < MAX_WAITING => match arrived {
-                    Ok(batch) if batch.tenant == self.tenant => {
-                        waiting.push_back((tokio::time::Instant::now() + self.delay, batch));
-                    }
-                    // Whoever is too slow misses some lines.
-                    Ok(_) | Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return Ok(()),
-                },
-                () = tokio::time::sleep_until(due.unwrap_or_else(tokio::time::Instant::now)), if due.is_some() => {
-                    if let Some((_, batch)) = waiting.pop_front() {
-                        let streams = self.filter(batch);
-                        self.send(&mut socket, streams).await?;
-                    }
-                }
-                message = socket.recv() => match message {
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => return Ok(()),
-                    Some(Ok(_)) => {}
-                },
-            }
+            outlet.send(streams);
         }
     }
 
     /// The query over what has just come.
-    fn filter(&self, batch: Arc<Batch>) -> Vec<coracle_logql::LogStream> {
+    fn filter(&self, batch: Arc<Batch>) -> Vec<LogStream> {
         let everything = Query { start: i64::MIN, end: i64::MAX, limit: usize::MAX, ..self.query.clone() };
         let forward = Query { direction: Direction::Forward, ..everything };
         match evaluate(&forward, &Limits::default(), &Arrived(batch)) {
@@ -129,16 +162,38 @@ impl Tail {
             _ => Vec::new(),
         }
     }
+}
 
-    async fn send(&self, socket: &mut WebSocket, streams: Vec<coracle_logql::LogStream>) -> Result<(), axum::Error> {
+/// Where lines go to the client; what finds no room is named in the next message that does.
+struct Outlet {
+    responses: mpsc::Sender<Message>,
+    dropped: Vec<Value>,
+    categorize: Categorize,
+}
+
+impl Outlet {
+    fn send(&mut self, streams: Vec<LogStream>) {
         if streams.is_empty() {
-            return Ok(());
+            return;
         }
+        let Ok(place) = self.responses.try_reserve() else { return self.drop_all(&streams) };
         let mut body = json!({"streams": answer::streams(streams, self.categorize)});
+        if !self.dropped.is_empty() {
+            body["dropped_entries"] = std::mem::take(&mut self.dropped).into();
+        }
         if self.categorize.0 {
             body["encodingFlags"] = json!(["categorize-labels"]);
         }
-        socket.send(Message::text(body.to_string())).await
+        place.send(Message::text(body.to_string()));
+    }
+
+    fn drop_all(&mut self, streams: &[LogStream]) {
+        for stream in streams {
+            let room = MAX_DROPPED.saturating_sub(self.dropped.len());
+            let labels = answer::object(&stream.labels);
+            let dropped = |entry: &LogEntry| json!({"timestamp": entry.ts.to_string(), "labels": labels});
+            self.dropped.extend(stream.entries.iter().take(room).map(dropped));
+        }
     }
 }
 

@@ -119,10 +119,9 @@ impl Open {
     }
 
     /// A block's columns.
-    pub(crate) fn columns(&self, block: &BlockMeta, packed: &PackedColumns) -> io::Result<Columns> {
+    pub(crate) fn columns(&self, block: &BlockMeta, packed: &PackedColumns, text: &[u8]) -> io::Result<Columns> {
         let plain = zstd::bulk::decompress(&packed.0, block.plain_columns_len as usize)?;
-        Columns::decode(&plain, block.rows())
-            .filter(|columns| columns.starts.last() == Some(&block.plain_text_len))
+        Columns::decode(&plain, block.rows(), text)
             .ok_or_else(|| damaged(&self.name, &format!("the block at {} is wrong", block.offset)))
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     block::{BlockBuilder, BlockMeta, Packed},
     codec::{put_number, put_signed, put_text},
     entry::put_pairs,
-    grams::GramsBuilder,
+    grams::{BlockGrams, GramsBuilder},
     options::Options,
     streams::{Known, StreamId},
 };
@@ -86,16 +86,14 @@ impl<'d> SegmentWriter<'d> {
     fn write_waiting(&mut self) -> io::Result<()> {
         let waiting = std::mem::take(&mut self.waiting);
         let level = self.options.compression_level;
-        let (first, grams) = (self.blocks.len(), &mut *self.grams);
-        let packed: Vec<io::Result<Packed>> = std::thread::scope(|scope| {
-            let compressing: Vec<_> = waiting.iter().map(|block| scope.spawn(move || block.pack(level))).collect();
-            for (index, block) in waiting.iter().enumerate() {
-                grams.add(first + index, &block.text);
-            }
-            compressing.into_iter().map(|thread| thread.join().expect("compressing does not panic")).collect()
+        let work = |block: &BlockBuilder| Ok((block.pack(level)?, BlockGrams::of(&block.text)));
+        let done: Vec<io::Result<(Packed, BlockGrams)>> = std::thread::scope(|scope| {
+            let running: Vec<_> = waiting.iter().map(|block| scope.spawn(move || work(block))).collect();
+            running.into_iter().map(|thread| thread.join().expect("compressing does not panic")).collect()
         });
-        for (block, packed) in waiting.into_iter().zip(packed) {
-            let packed = packed?;
+        for (block, done) in waiting.into_iter().zip(done) {
+            let (packed, grams) = done?;
+            self.grams.add(self.blocks.len(), &grams);
             let crc = crc32c::crc32c_append(crc32c::crc32c(&packed.text), &packed.columns);
             let len = |len: usize| u32::try_from(len).map_err(io::Error::other);
             self.blocks.push(BlockMeta {

@@ -33,7 +33,7 @@ async fn service() -> (Router, Store) {
     (app, store)
 }
 
-async fn send(app: &Router, method: &str, path: &str, body: Option<(&str, Vec<u8>)>) -> (StatusCode, String) {
+pub async fn send(app: &Router, method: &str, path: &str, body: Option<(&str, Vec<u8>)>) -> (StatusCode, String) {
     let mut request = Request::builder().method(method).uri(path);
     if let Some((kind, _)) = &body {
         request = request.header(header::CONTENT_TYPE, *kind);
@@ -69,10 +69,10 @@ async fn check(app: &Router, path: &str, expected: Expect) {
 #[tokio::test]
 async fn queries() {
     let (app, _store) = service().await;
-    check(&app, r#"/loki/api/v1/query_range?query={app="shop"}&start=900&end=1000"#, expect![[r#"200 {"data":{"result":[{"stream":{"app":"shop","env":"dev"},"values":[["990000000000","level=info msg=one"]]},{"stream":{"app":"shop","env":"dev","trace":"t1"},"values":[["991000000000","level=warn msg=two"]]}],"resultType":"streams"},"status":"success"}"#]]).await;
-    check(&app, r#"/loki/api/v1/query_range?query={app=~".%2B"}&start=900&end=1000&limit=1&direction=forward"#, expect![[r#"200 {"data":{"result":[{"stream":{"app":"shop","env":"dev"},"values":[["990000000000","level=info msg=one"]]}],"resultType":"streams"},"status":"success"}"#]]).await;
+    check(&app, r#"/loki/api/v1/query_range?query={app="shop"}&start=900&end=1000"#, expect![[r#"200 {"data":{"result":[{"stream":{"app":"shop","detected_level":"info","env":"dev","service_name":"shop"},"values":[["990000000000","level=info msg=one"]]},{"stream":{"app":"shop","detected_level":"warn","env":"dev","service_name":"shop","trace":"t1"},"values":[["991000000000","level=warn msg=two"]]}],"resultType":"streams"},"status":"success"}"#]]).await;
+    check(&app, r#"/loki/api/v1/query_range?query={app=~".%2B"}&start=900&end=1000&limit=1&direction=forward"#, expect![[r#"200 {"data":{"result":[{"stream":{"app":"shop","detected_level":"info","env":"dev","service_name":"shop"},"values":[["990000000000","level=info msg=one"]]}],"resultType":"streams"},"status":"success"}"#]]).await;
     check(&app, r#"/loki/api/v1/query?query=sum by (app) (count_over_time({app=~".%2B"}[1m]))&time=1000"#, expect![[r#"200 {"data":{"result":[{"metric":{"app":"cart"},"value":[1000,"1"]},{"metric":{"app":"shop"},"value":[1000,"2"]}],"resultType":"vector"},"status":"success"}"#]]).await;
-    check(&app, r#"/loki/api/v1/query_range?query=count_over_time({app="cart"}[5s])&start=990&end=1000&step=5"#, expect![[r#"200 {"data":{"result":[{"metric":{"app":"cart"},"values":[[995,"1"]]}],"resultType":"matrix"},"status":"success"}"#]]).await;
+    check(&app, r#"/loki/api/v1/query_range?query=count_over_time({app="cart"}[5s])&start=990&end=1000&step=5"#, expect![[r#"200 {"data":{"result":[{"metric":{"app":"cart","detected_level":"unknown","service_name":"cart"},"values":[[995,"1"]]}],"resultType":"matrix"},"status":"success"}"#]]).await;
     check(
         &app,
         "/loki/api/v1/query?query=1%2B1&time=1000.5",
@@ -98,7 +98,7 @@ async fn labels_apart() {
     let bytes = app.oneshot(request).await.unwrap().into_body().collect().await.unwrap().to_bytes();
     let mut answer: Value = serde_json::from_slice(&bytes).unwrap();
     answer["data"].as_object_mut().unwrap().remove("stats");
-    expect![[r#"{"data":{"encodingFlags":["categorize-labels"],"result":[{"stream":{"app":"shop","env":"dev"},"values":[["990000000000","level=info msg=one",{"parsed":{"level":"info"}}],["991000000000","level=warn msg=two",{"parsed":{"level":"warn"},"structuredMetadata":{"trace":"t1"}}]]}],"resultType":"streams"},"status":"success"}"#]]
+    expect![[r#"{"data":{"encodingFlags":["categorize-labels"],"result":[{"stream":{"app":"shop","env":"dev","service_name":"shop"},"values":[["990000000000","level=info msg=one",{"parsed":{"level":"info"},"structuredMetadata":{"detected_level":"info"}}],["991000000000","level=warn msg=two",{"parsed":{"level":"warn"},"structuredMetadata":{"detected_level":"warn","trace":"t1"}}]]}],"resultType":"streams"},"status":"success"}"#]]
     .assert_eq(&answer.to_string());
 }
 
@@ -147,7 +147,7 @@ async fn errors() {
     )
     .await;
     check(&app, r#"/loki/api/v1/query?query=sum_over_time({app="cart"} | unwrap app[1m])&time=1000"#, expect![[r#"
-        400 pipeline error: 'SampleExtractionErr' for series: '{__error__="SampleExtractionErr", __error_details__="strconv.ParseFloat: parsing \"cart\": invalid syntax", app="cart"}'.
+        400 pipeline error: 'SampleExtractionErr' for series: '{__error__="SampleExtractionErr", __error_details__="strconv.ParseFloat: parsing \"cart\": invalid syntax", app="cart", detected_level="unknown", service_name="cart"}'.
         Use a label filter to intentionally skip this error. (e.g | __error__!="SampleExtractionErr").
         To skip all potential errors you can match empty errors.(e.g __error__="")
         The label filter can also be specified after unwrap. (e.g | unwrap latency | __error__="" )
@@ -166,7 +166,7 @@ async fn what_there_is() {
     check(
         &app,
         "/loki/api/v1/labels?start=900&end=1000",
-        expect![[r#"200 {"data":["app","env"],"status":"success"}"#]],
+        expect![[r#"200 {"data":["app","env","service_name"],"status":"success"}"#]],
     )
     .await;
     check(
@@ -185,26 +185,36 @@ async fn what_there_is() {
     check(
         &app,
         r#"/loki/api/v1/series?match[]={app="shop"}&start=900&end=1000"#,
-        expect![[r#"200 {"data":[{"app":"shop","env":"dev"}],"status":"success"}"#]],
+        expect![[r#"200 {"data":[{"app":"shop","env":"dev","service_name":"shop"}],"status":"success"}"#]],
     )
     .await;
     check(
         &app,
         r#"/loki/api/v1/index/stats?query={app="shop"}&start=900&end=1000"#,
-        expect![[r#"200 {"bytes":43,"chunks":1,"entries":2,"streams":1}"#]],
+        expect![[r#"200 {"bytes":79,"chunks":1,"entries":2,"streams":1}"#]],
     )
     .await;
-    check(&app, r#"/loki/api/v1/index/volume?query={app=~".%2B"}&start=900&end=1000"#, expect![[r#"200 {"data":{"result":[{"metric":{"app":"shop"},"value":[1000.0,"43"]},{"metric":{"app":"cart"},"value":[1000.0,"7"]}],"resultType":"vector"},"status":"success"}"#]]).await;
-    check(&app, r#"/loki/api/v1/index/volume_range?query={app="cart"}&start=980&end=1000&step=10"#, expect![[r#"200 {"data":{"result":[{"metric":{"app":"cart"},"values":[[990.0,"7"]]}],"resultType":"matrix"},"status":"success"}"#]]).await;
+    check(&app, r#"/loki/api/v1/index/volume?query={app=~".%2B"}&start=900&end=1000"#, expect![[r#"200 {"data":{"result":[{"metric":{"app":"shop"},"value":[1000.0,"79"]},{"metric":{"app":"cart"},"value":[1000.0,"28"]}],"resultType":"vector"},"status":"success"}"#]]).await;
+    check(&app, r#"/loki/api/v1/index/volume_range?query={app="cart"}&start=980&end=1000&step=10"#, expect![[r#"200 {"data":{"result":[{"metric":{"app":"cart"},"values":[[990.0,"28"]]}],"resultType":"matrix"},"status":"success"}"#]]).await;
     check(
         &app,
         "/loki/api/v1/detected_labels?start=900&end=1000",
-        expect![[r#"200 {"detectedLabels":[{"cardinality":2,"label":"app"},{"cardinality":1,"label":"env"}]}"#]],
+        expect![[r#"200 {"detectedLabels":[{"cardinality":2,"label":"app"},{"cardinality":1,"label":"env"},{"cardinality":2,"label":"service_name"}]}"#]],
     )
     .await;
-    check(&app, r#"/loki/api/v1/detected_fields?query={app="shop"}&start=900&end=1000"#, expect![[r#"200 {"fields":[{"cardinality":2,"label":"level","parsers":["logfmt"],"type":"string"},{"cardinality":2,"label":"msg","parsers":["logfmt"],"type":"string"},{"cardinality":1,"label":"trace","parsers":[],"type":"string"}],"limit":1000}"#]]).await;
-    check(&app, r#"/loki/api/v1/patterns?query={app="shop"}"#, expect![[r#"200 {"data":[],"status":"success"}"#]])
-        .await;
+    check(&app, r#"/loki/api/v1/detected_fields?query={app="shop"}&start=900&end=1000"#, expect![[r#"200 {"fields":[{"cardinality":2,"label":"detected_level","parsers":[],"type":"string"},{"cardinality":2,"label":"level","parsers":["logfmt"],"type":"string"},{"cardinality":2,"label":"msg","parsers":["logfmt"],"type":"string"},{"cardinality":1,"label":"trace","parsers":[],"type":"string"}],"limit":1000}"#]]).await;
+    check(
+        &app,
+        r#"/loki/api/v1/detected_field/level/values?query={app="shop"}&start=900&end=1000"#,
+        expect![[r#"200 {"limit":1000,"values":["info","warn"]}"#]],
+    )
+    .await;
+    check(
+        &app,
+        r#"/loki/api/v1/patterns?query={app="shop"}&start=900&end=1000&step=10"#,
+        expect![[r#"200 {"data":[{"pattern":"level=info msg=one","samples":[[990,1]]},{"pattern":"level=warn msg=two","samples":[[990,1]]}],"status":"success"}"#]],
+    )
+    .await;
     check(
         &app,
         r#"/loki/api/v1/format_query?query={ app="shop"  }"#,
@@ -222,13 +232,13 @@ async fn what_there_is() {
 }
 
 /// A field of a protocol buffer.
-fn field(number: u64, bytes: &[u8]) -> Vec<u8> {
+pub fn field(number: u64, bytes: &[u8]) -> Vec<u8> {
     let mut message = vec![(number << 3 | 2) as u8, bytes.len() as u8];
     message.extend_from_slice(bytes);
     message
 }
 
-fn number(field: u64, mut value: u64) -> Vec<u8> {
+pub fn number(field: u64, mut value: u64) -> Vec<u8> {
     let mut message = vec![(field << 3) as u8];
     while value >= 0x80 {
         message.push((value as u8 & 0x7f) | 0x80);
@@ -248,7 +258,7 @@ async fn protocol_buffers_in_snappy() {
     let body = snap::raw::Encoder::new().compress_vec(&field(1, &stream)).unwrap();
     let (status, _) = send(&app, "POST", "/loki/api/v1/push", Some(("application/x-protobuf", body))).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
-    check(&app, r#"/loki/api/v1/query_range?query={app="proto"}&start=900&end=1000"#, expect![[r#"200 {"data":{"result":[{"stream":{"app":"proto","user":"u1"},"values":[["995000000005","by protobuf"]]}],"resultType":"streams"},"status":"success"}"#]]).await;
+    check(&app, r#"/loki/api/v1/query_range?query={app="proto"}&start=900&end=1000"#, expect![[r#"200 {"data":{"result":[{"stream":{"app":"proto","detected_level":"unknown","service_name":"proto","user":"u1"},"values":[["995000000005","by protobuf"]]}],"resultType":"streams"},"status":"success"}"#]]).await;
     let stream = [field(1, b"{app=}"), field(2, &entry)].concat();
     let body = snap::raw::Encoder::new().compress_vec(&field(1, &stream)).unwrap();
     let (status, told) = send(&app, "POST", "/loki/api/v1/push", Some(("application/x-protobuf", body))).await;
@@ -276,7 +286,7 @@ async fn opentelemetry() {
     let (status, _) =
         send(&app, "POST", "/otlp/v1/logs", Some(("application/json", logs.to_string().into_bytes()))).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
-    check(&app, r#"/loki/api/v1/query_range?query={service_name="otel"}&start=900&end=1000"#, expect![[r#"200 {"data":{"result":[{"stream":{"host_name":"h1","http_method":"GET","n":"5","scope_name":"lib","service_name":"otel","severity_number":"9","severity_text":"INFO","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736"},"values":[["996000000000","by otel"]]}],"resultType":"streams"},"status":"success"}"#]]).await;
+    check(&app, r#"/loki/api/v1/query_range?query={service_name="otel"}&start=900&end=1000"#, expect![[r#"200 {"data":{"result":[{"stream":{"detected_level":"info","host_name":"h1","http_method":"GET","n":"5","scope_name":"lib","service_name":"otel","severity_number":"9","severity_text":"INFO","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736"},"values":[["996000000000","by otel"]]}],"resultType":"streams"},"status":"success"}"#]]).await;
     let attribute = |key: &str, value: &str| [field(1, key.as_bytes()), field(2, &field(1, value.as_bytes()))].concat();
     let resource = field(1, &attribute("service.name", "otel2"));
     let record = [
@@ -289,7 +299,7 @@ async fn opentelemetry() {
     let body = field(1, &[field(1, &resource), field(2, &field(2, &record))].concat());
     let (status, _) = send(&app, "POST", "/otlp/v1/logs", Some(("application/x-protobuf", body))).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
-    check(&app, r#"/loki/api/v1/query_range?query={service_name="otel2"}&start=900&end=1000"#, expect![[r#"200 {"data":{"result":[{"stream":{"k":"v","service_name":"otel2"},"values":[["997000000000","binary"]]}],"resultType":"streams"},"status":"success"}"#]]).await;
+    check(&app, r#"/loki/api/v1/query_range?query={service_name="otel2"}&start=900&end=1000"#, expect![[r#"200 {"data":{"result":[{"stream":{"detected_level":"unknown","k":"v","service_name":"otel2"},"values":[["997000000000","binary"]]}],"resultType":"streams"},"status":"success"}"#]]).await;
 }
 
 #[tokio::test]

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
+mod hostile;
 mod http;
 mod kill;
+mod logcli;
 mod simulation;
 mod store;
 

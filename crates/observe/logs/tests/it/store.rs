@@ -79,6 +79,47 @@ async fn a_line_that_comes_twice_is_kept_once() {
 }
 
 #[tokio::test]
+async fn a_line_that_comes_again_after_its_first_copy_is_in_a_segment_is_given_once() {
+    let (disk, clock) = (MemoryDisk::new(), clock());
+    let store = on(&disk, small(), &clock);
+    let count = |store: &Store| {
+        let text = r#"sum by (app) (count_over_time({app=~".+"}[1000s]))"#;
+        let query = Query {
+            expr: parse(text).unwrap(),
+            start: 500 * SECOND,
+            end: 500 * SECOND,
+            step: 0,
+            interval: 0,
+            limit: 0,
+            direction: Direction::Forward,
+            now: 0,
+        };
+        match evaluate(&query, &coracle_logql::Limits::default(), &store.tenant("fake")).unwrap() {
+            Answer::Vector(samples) => samples.iter().map(|sample| sample.value).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let twins = [
+        stream(r#"{app="a"}"#, &[(1, "one"), (3, "three"), (3, "same moment")]),
+        stream(r#"{app="b"}"#, &[(3, "three")]),
+    ];
+    let mut other = twins.clone();
+    other[0].entries.insert(1, stream("{}", &[(2, "two")]).entries[0].clone());
+    other[1].entries[0].metadata = Arc::new([("trace".to_owned(), "another line".to_owned())]);
+    for round in 0..3 {
+        store.push("fake", twins.to_vec()).await.unwrap();
+        store.push("fake", other.to_vec()).await.unwrap();
+        assert_eq!(texts(&store, r#"{app="a"}"#), ["one", "two", "same moment", "three"], "round {round}");
+        assert_eq!(count(&store), [4.0, 2.0]);
+        assert_eq!(query(&store, r#"{app="a"} |= "three""#, 9), ["three"]);
+        store.flush().await.unwrap();
+        assert_eq!(count(&store), [4.0, 2.0]);
+        assert_eq!(query(&store, r#"{app=~".+"} |= "three""#, 9).len(), 3);
+    }
+    store.close().await;
+}
+
+#[tokio::test]
 async fn structured_metadata_and_odd_lines_come_back() {
     let (disk, clock) = (MemoryDisk::new(), clock());
     let store = on(&disk, small(), &clock);
@@ -190,6 +231,43 @@ async fn limits_speak() {
     .assert_eq(&told.join("\n"));
     // What was good in a push that was not is there.
     assert!(texts(&store, r#"{app="a"}"#).contains(&"short".to_owned()));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn streams_are_limited_over_all_time() {
+    let (disk, clock) = (MemoryDisk::new(), clock());
+    let limits = TenantLimits { max_known_streams: 2, ..TenantLimits::default() };
+    let options = Options { limits: Limits { default: limits, ..Limits::default() }, ..small() };
+    let store = on(&disk, options, &clock);
+    for app in ["a", "b"] {
+        store.push("fake", vec![stream(&format!(r#"{{app="{app}"}}"#), &[(1, "x")])]).await.unwrap();
+        store.flush().await.unwrap();
+    }
+    let over = vec![stream(r#"{app="c"}"#, &[(1, "x")]), stream(r#"{app="a"}"#, &[(2, "y")])];
+    expect!["stream {app=\"c\"} would be one more than the 2 streams whose lines may be kept for user 'fake'; have fewer label values, or keep lines for a shorter time"]
+        .assert_eq(&store.push("fake", over).await.unwrap_err().to_string());
+    assert_eq!(texts(&store, r#"{app=~".+"}"#), ["x", "x", "y"]);
+    store.push("another", vec![stream(r#"{app="c"}"#, &[(1, "x")])]).await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
+async fn time_that_a_quiet_store_has_seen_pass_counts_for_retention() {
+    let (disk, clock) = (MemoryDisk::new(), clock());
+    let retention = Retention { rules: Vec::new(), default: Some(Duration::from_secs(26 * 3600)) };
+    let store = on(&disk, Options { retention, ..small() }, &clock);
+    store.push("fake", vec![stream(r#"{app="a"}"#, &[(1000, "a")])]).await.unwrap();
+    store.flush().await.unwrap();
+    // A jump is not believed; the same time is, when it passes before the store's eyes.
+    clock.advance(jiff::SignedDuration::from_hours(27));
+    store.retain().unwrap();
+    assert_eq!(texts(&store, r#"{app="a"}"#), ["a"]);
+    for _ in 0..3 * 60 {
+        clock.advance(jiff::SignedDuration::from_mins(1));
+        store.retain().unwrap();
+    }
+    assert!(lines(&store, r#"{app="a"}"#).is_empty());
     store.close().await;
 }
 

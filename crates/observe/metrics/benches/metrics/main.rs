@@ -1,6 +1,7 @@
 //! The store beside a real Prometheus, on the same samples in one run:
 //! `PROMETHEUS=/path/to/prometheus cargo bench -p coracle-metrics`; without the variable, the store alone.
-//! `-- --small` takes a tenth of the samples. Both are children of this process and are asked over HTTP.
+//! `-- --small` takes a tenth of the samples, `--deep` only few series with many samples, `--wide` only many series. Both
+//! servers are children of this process and are asked over HTTP.
 
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on fails")]
 
@@ -20,27 +21,27 @@ const SENDERS: usize = 2;
 const REPEATS: usize = 5;
 
 /// Figures of one server, by name, in the order they were taken.
-type Figures = Vec<(&'static str, f64, &'static str)>;
+type Figures = Vec<(String, f64, &'static str)>;
 
 fn main() {
     if server::serve_if_asked() {
         return;
     }
-    let small = std::env::args().any(|argument| argument == "--small");
-    let scale = if small { 10 } else { 1 };
+    let is_asked = |word: &str| std::env::args().any(|argument| argument == word);
+    let scale = if is_asked("--small") { 10 } else { 1 };
     let kinds = Kind::available();
-    let wide = data::wide(1_000_000 / scale);
-    let mut columns = Vec::new();
-    {
-        let deep = data::deep(7000 / scale, 1440);
-        for kind in &kinds {
-            let mut figures = Figures::new();
-            measure_deep(*kind, &deep, &mut figures);
-            columns.push(figures);
+    let mut columns = vec![Figures::new(); kinds.len()];
+    if !is_asked("--wide") {
+        let deep = data::deep((7000 / scale).max(1000), 1440);
+        for (kind, figures) in kinds.iter().zip(&mut columns) {
+            measure_deep(*kind, &deep, figures);
         }
     }
-    for (kind, figures) in kinds.iter().zip(&mut columns) {
-        measure_wide(*kind, &wide, figures);
+    if !is_asked("--deep") {
+        let wide = data::wide(1_000_000 / scale);
+        for (kind, figures) in kinds.iter().zip(&mut columns) {
+            measure_wide(*kind, &wide, figures);
+        }
     }
     print(&kinds, &columns);
 }
@@ -59,27 +60,31 @@ fn send(server: &Server, bodies: &[Vec<Vec<u8>>]) -> Duration {
     started.elapsed()
 }
 
-/// The median time of a request, in milliseconds, and the answer.
-fn timed(server: &Server, path: &str) -> (f64, String) {
+/// Asks some times; adds the median time, and the processor time, of a request. The answer.
+fn timed(server: &Server, path: &str, name: &str, figures: &mut Figures) -> String {
     let mut client = Client::new(server.address);
     let mut times: Vec<f64> = Vec::new();
     let mut answer = String::new();
+    let cpu = server.cpu_seconds();
     for _ in 0..REPEATS {
         let started = Instant::now();
         answer = client.get(path);
         times.push(started.elapsed().as_secs_f64() * 1000.0);
     }
     times.sort_by(f64::total_cmp);
-    (times[REPEATS / 2], answer)
+    figures.push((name.to_owned(), times[REPEATS / 2], "ms"));
+    let cpu = (server.cpu_seconds() - cpu) * 1000.0 / REPEATS as f64;
+    figures.push((format!("{name}, processor time"), cpu, "ms"));
+    answer
 }
 
 fn measure_deep(kind: Kind, data: &data::Data, figures: &mut Figures) {
     let mut server = Server::start(kind, "deep");
     let took = send(&server, &data.bodies);
     let cpu = server.cpu_seconds();
-    figures.push(("ingest, samples a second", data.samples as f64 / took.as_secs_f64(), ""));
-    figures.push(("ingest, processor time a sample", cpu / data.samples as f64 * 1e9, "ns"));
-    figures.push(("resident after ingest", server.resident_mib(), "MiB"));
+    figures.push(("ingest, samples a second".to_owned(), data.samples as f64 / took.as_secs_f64(), ""));
+    figures.push(("ingest, processor time a sample".to_owned(), cpu / data.samples as f64 * 1e9, "ns"));
+    figures.push(("resident after ingest".to_owned(), server.resident_mib(), "MiB"));
     let (start, end) = (data.start_ms / 1000, data.end_ms / 1000);
     for (name, expression) in [
         ("rate over 1,000 series and 6 h", "sum(rate(bench_counter_total[5m]))"),
@@ -87,9 +92,8 @@ fn measure_deep(kind: Kind, data: &data::Data, figures: &mut Figures) {
     ] {
         let expression = client::escape(expression);
         let path = format!("/api/v1/query_range?query={expression}&start={start}&end={end}&step=60");
-        let (ms, answer) = timed(&server, &path);
+        let answer = timed(&server, &path, name, figures);
         assert!(answer.contains("\"values\""), "{answer}");
-        figures.push((name, ms, "ms"));
     }
     let count = format!("/api/v1/query?time={end}&query={}", client::escape("count({__name__!=\"\"})"));
     let before = Client::new(server.address).get(&count);
@@ -104,19 +108,27 @@ fn measure_deep(kind: Kind, data: &data::Data, figures: &mut Figures) {
         assert!(started.elapsed() < Duration::from_secs(300), "{before}");
         std::thread::sleep(Duration::from_millis(2));
     }
-    figures.push(("restart after SIGKILL until the count is right", started.elapsed().as_secs_f64() * 1000.0, "ms"));
-    figures.push(("resident after restart", server.resident_mib(), "MiB"));
+    figures.push((
+        "restart after SIGKILL until the count is right".to_owned(),
+        started.elapsed().as_secs_f64() * 1000.0,
+        "ms",
+    ));
+    figures.push(("resident after restart".to_owned(), server.resident_mib(), "MiB"));
     let on_disk = server.snapshot_bytes();
-    figures.push(("disk, all of it in blocks, a sample", on_disk as f64 / data.samples as f64, "bytes"));
-    figures.push(("resident at the most", server.peak_mib(), "MiB"));
+    figures.push(("disk, all of it in blocks, a sample".to_owned(), on_disk as f64 / data.samples as f64, "bytes"));
+    figures.push(("resident at the most".to_owned(), server.peak_mib(), "MiB"));
 }
 
 fn measure_wide(kind: Kind, data: &data::Data, figures: &mut Figures) {
     let server = Server::start(kind, "wide");
     let took = send(&server, &data.bodies);
-    figures.push(("new series a second", data.series_count as f64 / took.as_secs_f64(), ""));
-    figures.push(("processor time a new series", server.cpu_seconds() / data.series_count as f64 * 1e6, "µs"));
-    figures.push(("resident with 10^6 series", server.resident_mib(), "MiB"));
+    figures.push(("new series a second".to_owned(), data.series_count as f64 / took.as_secs_f64(), ""));
+    figures.push((
+        "processor time a new series".to_owned(),
+        server.cpu_seconds() / data.series_count as f64 * 1e6,
+        "µs",
+    ));
+    figures.push(("resident with 10^6 series".to_owned(), server.resident_mib(), "MiB"));
     let range = format!("start={}&end={}", data.start_ms / 1000 - 60, data.end_ms / 1000 + 60);
     let queries = [
         ("values of a label with 10^6", format!("/api/v1/label/pod/values?{range}")),
@@ -137,11 +149,11 @@ fn measure_wide(kind: Kind, data: &data::Data, figures: &mut Figures) {
         ("names of labels", format!("/api/v1/labels?{range}")),
     ];
     for (name, path) in queries {
-        let (ms, answer) = timed(&server, &path);
+        let answer = timed(&server, &path, name, figures);
         assert!(answer.contains("\"success\""), "{}", answer.get(..300).unwrap_or(&answer));
-        figures.push((name, ms, "ms"));
     }
-    figures.push(("resident at the most, with 10^6 series", server.peak_mib(), "MiB"));
+    figures.push(("resident after queries, with 10^6 series".to_owned(), server.resident_mib(), "MiB"));
+    figures.push(("resident at the most, with 10^6 series".to_owned(), server.peak_mib(), "MiB"));
 }
 
 fn print(kinds: &[Kind], columns: &[Figures]) {
@@ -151,6 +163,7 @@ fn print(kinds: &[Kind], columns: &[Figures]) {
         let values: Vec<f64> = columns.iter().map(|figures| figures[index].1).collect();
         let shown: Vec<String> = values.iter().map(|value| format!("{value:>14.2}")).collect();
         let ratio = match values[..] {
+            [own, other] if name.ends_with("a second") => format!("  x {:.2}", own / other),
             [own, other] => format!("  x {:.2}", other / own),
             _ => String::new(),
         };

@@ -49,7 +49,10 @@ pub fn serve_if_asked() -> bool {
     let store = Store::open(Path::new(&directory), Options::default(), clock).unwrap();
     let settings = http::Settings { admin: true, ..http::Settings::default() };
     let router = http::router(store.clone(), Engine::default(), settings);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    // As `coracle metrics serve` has it.
+    let keep_alive = Duration::from_millis(20);
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.enable_all().thread_keep_alive(keep_alive).build().unwrap();
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         coracle_tasks::spawn("metrics-store", store.run());

@@ -43,18 +43,28 @@ impl Window {
     #[inline]
     pub(crate) fn read(&mut self, previous: u64, bits: &mut BitReader<'_>) -> Option<u64> {
         match bits.ones(2) {
-            0 => return Some(previous),
-            1 => {}
-            _ => {
-                let leading = bits.read(5) as u8;
-                let significant = match bits.read(6) as u8 {
-                    0 => 64,
-                    some => some,
-                };
-                let trailing = 64u8.checked_sub(leading + significant)?;
-                *self = Self { leading, trailing };
-            }
+            0 => Some(previous),
+            1 => self.read_same(previous, bits),
+            _ => self.read_new(previous, bits),
         }
+    }
+
+    /// A value that differs within a new window.
+    #[inline]
+    pub(crate) fn read_new(&mut self, previous: u64, bits: &mut BitReader<'_>) -> Option<u64> {
+        let leading = bits.read(5) as u8;
+        let significant = match bits.read(6) as u8 {
+            0 => 64,
+            some => some,
+        };
+        let trailing = 64u8.checked_sub(leading + significant)?;
+        *self = Self { leading, trailing };
+        self.read_same(previous, bits)
+    }
+
+    /// A value that differs within the window that was used last.
+    #[inline]
+    pub(crate) fn read_same(self, previous: u64, bits: &mut BitReader<'_>) -> Option<u64> {
         let significant = 64u32.checked_sub(u32::from(self.leading) + u32::from(self.trailing))?;
         Some(previous ^ bits.read(significant) << self.trailing)
     }

@@ -22,8 +22,10 @@ impl Head {
     /// A series with what it has in `start_ms..=end_ms`; `None` when it has nothing then.
     pub(crate) fn collect(&self, slot: u32, start_ms: i64, end_ms: i64) -> Result<Option<Collected>, StoreError> {
         let series = &self.series[slot as usize];
-        let mut parts = Vec::new();
-        for chunk in series.spilled.iter().filter(|chunk| chunk.overlaps(start_ms, end_ms)) {
+        let spilled = series.spilled.iter().filter(|chunk| chunk.overlaps(start_ms, end_ms));
+        // Exactly as many as there are: a query may select a million series.
+        let mut parts = Vec::with_capacity(spilled.clone().count() + usize::from(series.open.count() > 0));
+        for chunk in spilled {
             let source = self.spilled_source(chunk)?;
             parts.push(Part { first_ms: chunk.first_ms, last_ms: chunk.last_ms, source });
         }

@@ -1,6 +1,6 @@
 //! Dropping series that are no longer written to, and the texts only they had.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::{Head, LabelIndex, MemSeries, Open};
 

@@ -79,6 +79,7 @@ fn batch(series: &[otlp::OwnedSeries]) -> Batch<'_> {
             Value::Float(value) => batch.push_float(each.time_ms, *value),
             Value::Histogram(histogram) => batch.push_histogram(each.time_ms, histogram.clone()),
         }
+        each.exemplars.iter().for_each(|exemplar| batch.push_exemplar(exemplar.clone()));
         let name = each.labels.last().map(|(_, value)| value.as_str());
         if let (Some(name), Some(metadata)) = (name, &each.metadata) {
             batch.push_metadata(name, metadata.clone());

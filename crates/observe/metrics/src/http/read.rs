@@ -1,4 +1,6 @@
-//! Remote read, answered with samples.
+//! Remote read, answered with samples, or with a stream of chunks for clients that take those.
+
+mod stream;
 
 use axum::{
     body::Bytes,
@@ -17,6 +19,13 @@ struct Query {
     matchers: Vec<Matcher>,
 }
 
+/// What a client asks for.
+struct Request {
+    queries: Vec<Query>,
+    /// Whether it would rather have chunks, as they come, than all samples at once.
+    streamed: bool,
+}
+
 /// Samples an answer may have.
 const SAMPLES_MAX: usize = 50_000_000;
 
@@ -25,10 +34,13 @@ pub(super) async fn read(State(server): State<Server>, body: Bytes) -> Response 
         Ok(bytes) => bytes,
         Err(why) => return (StatusCode::BAD_REQUEST, why).into_response(),
     };
-    let queries = match decode(&bytes) {
-        Ok(queries) => queries,
+    let Request { queries, streamed } = match decode(&bytes) {
+        Ok(request) => request,
         Err(why) => return (StatusCode::BAD_REQUEST, why).into_response(),
     };
+    if streamed {
+        return stream::respond(&server, queries).await;
+    }
     let work = move |server: &Server, running: &Running| answer(server, running, &queries);
     match server.run(server.0.settings.query_timeout, work).await {
         Ok(packed) => {
@@ -39,20 +51,29 @@ pub(super) async fn read(State(server): State<Server>, body: Bytes) -> Response 
     }
 }
 
-fn decode(bytes: &[u8]) -> Result<Vec<Query>, String> {
-    let mut queries = Vec::new();
+fn decode(bytes: &[u8]) -> Result<Request, String> {
+    const SAMPLES: u64 = 0;
+    const CHUNKS: u64 = 1;
+    let (mut queries, mut types) = (Vec::new(), Vec::new());
     let mut wrong = None;
     let decoded = each_field(bytes, |number, field| {
-        if number == 1 {
-            match query(field.bytes()?)? {
+        match number {
+            1 => match query(field.bytes()?)? {
                 Ok(query) => queries.push(query),
                 Err(why) => wrong = Some(why),
-            }
+            },
+            2 => field.each_varint(|kind| types.push(kind))?,
+            _ => {}
         }
         Ok(())
     });
     decoded.map_err(|error| error.to_string())?;
-    wrong.map_or(Ok(queries), Err)
+    // The first that is known here counts.
+    let kind = types.iter().copied().find(|kind| matches!(*kind, SAMPLES | CHUNKS));
+    if kind.is_none() && !types.is_empty() {
+        return Err(format!("server does not support any of the requested response types: {types:?}"));
+    }
+    wrong.map_or(Ok(Request { queries, streamed: kind == Some(CHUNKS) }), Err)
 }
 
 fn query(bytes: &[u8]) -> Result<Result<Query, String>, Malformed> {
@@ -122,12 +143,7 @@ fn answer(server: &Server, running: &Running, queries: &[Query]) -> Result<Vec<u
 }
 
 fn put_series(message: &mut Vec<u8>, labels: &coracle_promql::Labels, columns: &Columns) {
-    for (name, value) in labels {
-        proto::put_message(message, 1, |message| {
-            proto::put_bytes(message, 1, name.as_bytes());
-            proto::put_bytes(message, 2, value.as_bytes());
-        });
-    }
+    put_labels(message, labels);
     for (time_ms, value) in columns.floats.times_ms.iter().zip(&columns.floats.values) {
         proto::put_message(message, 2, |message| {
             proto::put_double(message, 1, *value);
@@ -136,5 +152,14 @@ fn put_series(message: &mut Vec<u8>, labels: &coracle_promql::Labels, columns: &
     }
     for (time_ms, histogram) in columns.histograms.times_ms.iter().zip(&columns.histograms.values) {
         proto::put_histogram(message, 4, *time_ms, histogram);
+    }
+}
+
+fn put_labels(message: &mut Vec<u8>, labels: &coracle_promql::Labels) {
+    for (name, value) in labels {
+        proto::put_message(message, 1, |message| {
+            proto::put_bytes(message, 1, name.as_bytes());
+            proto::put_bytes(message, 2, value.as_bytes());
+        });
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     Attributes, Buckets, DELTA, Data, Exponential, Histogram, Metric, NO_RECORDED_VALUE, Number, Point, Resource,
-    Summary,
+    SentExemplar, Summary,
 };
 
 pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<Resource>, String> {
@@ -53,8 +53,11 @@ fn resource(value: &Value) -> Resource {
 }
 
 fn attributes(value: &Value) -> Attributes {
-    let of = |attribute: &Value| (text(attribute, "key"), any_value(&attribute["value"]));
-    list(value, "attributes").iter().map(of).collect()
+    list(value, "attributes").iter().map(attribute).collect()
+}
+
+fn attribute(value: &Value) -> (String, String) {
+    (text(value, "key"), any_value(&value["value"]))
 }
 
 fn any_value(value: &Value) -> String {
@@ -93,11 +96,20 @@ fn metric(value: &Value) -> Metric {
     Metric { name: text(value, "name"), description: text(value, "description"), unit: text(value, "unit"), data }
 }
 
+fn exemplar(value: &Value) -> crate::Exemplar {
+    let id = |name: &str| text(value, name).to_ascii_lowercase();
+    let attributes = list(value, "filteredAttributes").iter().map(attribute).collect();
+    let number = float(&value["asDouble"]).or_else(|| float(&value["asInt"])).unwrap_or(0.0);
+    let time_ns = unsigned(&value["timeUnixNano"]);
+    SentExemplar { trace_id: id("traceId"), span_id: id("spanId"), attributes, time_ns, value: number }.finish()
+}
+
 fn point(value: &Value) -> Point {
     Point {
         attributes: attributes(value),
         time_ns: unsigned(&value["timeUnixNano"]),
         ended: unsigned(&value["flags"]) & NO_RECORDED_VALUE != 0,
+        exemplars: list(value, "exemplars").iter().map(exemplar).collect(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Attributes, Buckets, DELTA, Data, Exponential, Histogram, Metric, NO_RECORDED_VALUE, Number, Point, Resource,
-    Summary,
+    SentExemplar, Summary,
 };
 use crate::proto::{Field, Malformed, each_field};
 
@@ -138,6 +138,25 @@ fn flags(field: Field<'_>, point: &mut Point) -> Result<(), Malformed> {
     Ok(())
 }
 
+fn exemplar(field: Field<'_>, point: &mut Point) -> Result<(), Malformed> {
+    let hexadecimal = |field: Field<'_>| Ok(field.bytes()?.iter().map(|byte| format!("{byte:02x}")).collect());
+    let mut sent = SentExemplar::default();
+    each_field(field.bytes()?, |number, field| {
+        match number {
+            2 => sent.time_ns = field.number()?,
+            3 => sent.value = field.double()?,
+            4 => sent.span_id = hexadecimal(field)?,
+            5 => sent.trace_id = hexadecimal(field)?,
+            6 => sent.value = field.signed()? as f64,
+            7 => attribute(field, &mut sent.attributes)?,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    point.exemplars.push(sent.finish());
+    Ok(())
+}
+
 fn number_point(bytes: &[u8]) -> Result<Number, Malformed> {
     let mut number_point = Number::default();
     let Number { point, value } = &mut number_point;
@@ -145,6 +164,7 @@ fn number_point(bytes: &[u8]) -> Result<Number, Malformed> {
         match number {
             3 => point.time_ns = field.number()?,
             4 => *value = field.double()?,
+            5 => exemplar(field, point)?,
             6 => *value = field.signed()? as f64,
             7 => attribute(field, &mut point.attributes)?,
             8 => flags(field, point)?,
@@ -164,6 +184,7 @@ fn histogram(bytes: &[u8]) -> Result<Histogram, Malformed> {
             5 => histogram.sum = Some(field.double()?),
             6 => field.each_fixed64(|count| histogram.counts.push(count))?,
             7 => field.each_fixed64(|bits| histogram.bounds.push(f64::from_bits(bits)))?,
+            8 => exemplar(field, &mut histogram.point)?,
             9 => attribute(field, &mut histogram.point.attributes)?,
             10 => flags(field, &mut histogram.point)?,
             _ => {}
@@ -186,6 +207,7 @@ fn exponential(bytes: &[u8]) -> Result<Exponential, Malformed> {
             8 => histogram.positive = buckets(field.bytes()?)?,
             9 => histogram.negative = buckets(field.bytes()?)?,
             10 => flags(field, &mut histogram.point)?,
+            11 => exemplar(field, &mut histogram.point)?,
             14 => histogram.zero_threshold = field.double()?,
             _ => {}
         }

@@ -12,7 +12,7 @@ use coracle_promql::{
 };
 
 use super::{Attributes, Buckets, Data, Exponential, Histogram, Metric, Point, Resource, Summary, names};
-use crate::{Metadata, Value};
+use crate::{Exemplar, Metadata, Value};
 
 /// What observations near zero are close to, when the sender does not say.
 const ZERO_THRESHOLD: f64 = 1e-128;
@@ -24,6 +24,7 @@ pub(crate) struct OwnedSeries {
     pub(crate) time_ms: i64,
     pub(crate) value: Value,
     pub(crate) metadata: Option<Metadata>,
+    pub(crate) exemplars: Vec<Exemplar>,
 }
 
 /// All samples of a request; errors name metrics that cannot be taken in.
@@ -44,7 +45,8 @@ pub(crate) fn series(resources: &[Resource]) -> (Vec<OwnedSeries>, Vec<String>) 
         if let (Some(time_ms), Some(labels)) = (newest_ms, target_info(&resource.attributes, &identity)) {
             let metadata =
                 Metadata { kind: "gauge".to_owned(), help: "Target metadata".to_owned(), unit: String::new() };
-            into.push(OwnedSeries { labels, time_ms, value: Value::Float(1.0), metadata: Some(metadata) });
+            let value = Value::Float(1.0);
+            into.push(OwnedSeries { labels, time_ms, value, metadata: Some(metadata), exemplars: Vec::new() });
         }
     }
     (into, errors)
@@ -123,7 +125,10 @@ impl Writer<'_> {
                 "gauge"
             }
             Data::Sum { points, monotonic, .. } => {
-                points.iter().for_each(|number| self.float("", &number.point, None, number.value));
+                for number in points {
+                    self.float("", &number.point, None, number.value);
+                    self.exemplars(&number.point.exemplars);
+                }
                 if *monotonic { "counter" } else { "gauge" }
             }
             Data::Histogram { points, .. } => {
@@ -150,7 +155,7 @@ impl Writer<'_> {
         let name = format!("{}{suffix}", self.name);
         let labels = labels(&name, self.identity, &point.attributes, extra);
         let time_ms = (point.time_ns / 1_000_000) as i64;
-        self.into.push(OwnedSeries { labels, time_ms, value, metadata: None });
+        self.into.push(OwnedSeries { labels, time_ms, value, metadata: None, exemplars: Vec::new() });
     }
 
     fn float(&mut self, suffix: &str, point: &Point, extra: Option<(&str, String)>, value: f64) {
@@ -164,12 +169,26 @@ impl Writer<'_> {
             self.float("_sum", point, None, sum);
         }
         self.float("_count", point, None, histogram.count as f64);
+        let mut exemplars = point.exemplars.clone();
+        exemplars.sort_by(|one, other| one.value.total_cmp(&other.value));
+        let mut exemplars = &exemplars[..];
         let mut below = 0;
         for (bound, count) in histogram.bounds.iter().zip(&histogram.counts) {
             below += count;
             self.float("_bucket", point, Some(("le", plain_float(*bound))), below as f64);
+            let own;
+            (own, exemplars) = exemplars.split_at(exemplars.partition_point(|exemplar| exemplar.value <= *bound));
+            self.exemplars(own);
         }
         self.float("_bucket", point, Some(("le", "+Inf".to_owned())), histogram.count as f64);
+        self.exemplars(exemplars);
+    }
+
+    /// Adds to the series that came last.
+    fn exemplars(&mut self, exemplars: &[Exemplar]) {
+        if let Some(series) = self.into.last_mut() {
+            series.exemplars.extend_from_slice(exemplars);
+        }
     }
 
     fn summary(&mut self, summary: &Summary) {
@@ -204,6 +223,7 @@ impl Writer<'_> {
             ..FloatHistogram::default()
         };
         self.push("", &histogram.point, None, Value::Histogram(Arc::new(native)));
+        self.exemplars(&histogram.point.exemplars);
         Ok(())
     }
 }

@@ -1,12 +1,13 @@
 //! Opening a store: blocks, series, chunk files and then the log, each as far as it is whole.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     sync::{Arc, atomic::AtomicU64},
 };
 
 use coracle_clock::Clock;
 use coracle_disk::Disk;
+use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 
 use super::{Inner, Scratch, State};

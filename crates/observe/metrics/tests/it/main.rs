@@ -5,9 +5,12 @@
 mod api;
 mod crash;
 mod damage;
+mod foreign_blocks;
 mod kill;
+mod native;
 mod receive;
 mod remote;
+mod side_by_side;
 mod store;
 mod tools;
 

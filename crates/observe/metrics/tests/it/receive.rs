@@ -109,7 +109,9 @@ async fn opentelemetry_becomes_series() {
             {{"name":"http.requests","unit":"1","sum":{{"aggregationTemporality":2,"isMonotonic":true,"dataPoints":[
                 {{"asInt":"7","timeUnixNano":"{time}","attributes":{attributes}}}]}}}},
             {{"name":"latency","unit":"s","histogram":{{"aggregationTemporality":2,"dataPoints":[
-                {{"count":"3","sum":1.5,"bucketCounts":["1","2"],"explicitBounds":[0.5],"timeUnixNano":"{time}"}}]}}}},
+                {{"count":"3","sum":1.5,"bucketCounts":["1","2"],"explicitBounds":[0.5],"timeUnixNano":"{time}",
+                  "exemplars":[{{"asDouble":0.75,"timeUnixNano":"{time}","traceId":"0AF7651916CD43DD","spanId":"b7ad6b71",
+                    "filteredAttributes":[{{"key":"user","value":{{"stringValue":"ada"}}}}]}}]}}]}}}},
             {{"name":"sizes","exponentialHistogram":{{"aggregationTemporality":2,"dataPoints":[
                 {{"count":"3","sum":6,"scale":0,"zeroCount":"0","positive":{{"offset":0,"bucketCounts":["1","0","2"]}},
                   "timeUnixNano":"{time}"}}]}}}}
@@ -124,6 +126,10 @@ async fn opentelemetry_becomes_series() {
     );
     assert_eq!(query(&router, "latency_seconds_bucket%7Ble=%220.5%22%7D").await.matches("\"1\"").count(), 1);
     assert!(query(&router, "target_info").await.contains("\"host_name\":\"node-1\""));
+    let (_, exemplars) =
+        get(&router, "/api/v1/query_exemplars?query=latency_seconds_bucket&start=1&end=1800000000").await;
+    let labels = r#""labels":{"span_id":"b7ad6b71","trace_id":"0af7651916cd43dd","user":"ada"},"value":"0.75""#;
+    assert!(exemplars.contains(labels) && exemplars.contains(r#""le":"+Inf""#), "{exemplars}");
     let sizes = query(&router, "sizes").await;
     assert!(sizes.contains(r#""count":"3","sum":"6","buckets":[[0,"1","2","1"],[0,"4","8","2"]]"#), "{sizes}");
 }
@@ -154,6 +160,48 @@ async fn opentelemetry_on_the_wire_is_the_same() {
     );
 }
 
+/// The type and the body of remote read's answer.
+async fn read_remotely(router: &axum::Router, request: &[u8]) -> (String, axum::body::Bytes) {
+    let request = ::http::Request::post("/api/v1/read").body(Body::from(pack(request))).unwrap();
+    let response = router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
+    (kind, response.into_body().collect().await.unwrap().to_bytes())
+}
+
+#[tokio::test]
+async fn remote_read_streams_chunks_to_those_who_take_them() {
+    let store = empty_store();
+    let router = router(&store);
+    post(&router, "/api/v1/write", "application/x-protobuf", pack(&message())).await;
+    let mut matcher = Vec::new();
+    bytes(&mut matcher, 2, b"job");
+    bytes(&mut matcher, 3, b"web");
+    let mut read = Vec::new();
+    number(&mut read, 1, 0);
+    number(&mut read, 2, START_MS as u64 * 2);
+    bytes(&mut read, 3, &matcher);
+    let mut request = Vec::new();
+    bytes(&mut request, 1, &read);
+    bytes(&mut request, 2, &[1, 0]);
+    let (kind, body) = read_remotely(&router, &request).await;
+    assert_eq!(kind, "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse");
+    // Seven series, a frame each, their lengths below 16 KiB.
+    let (mut rest, mut frames) = (&body[..], 0);
+    while !rest.is_empty() {
+        let (len, head) = match rest {
+            [low, high, ..] if *low >= 0x80 => (usize::from(low & 0x7f) | usize::from(*high) << 7, 2),
+            _ => (usize::from(rest[0]), 1),
+        };
+        let checksum = u32::from_be_bytes(rest[head..head + 4].try_into().unwrap());
+        let content = &rest[head + 4..head + 4 + len];
+        assert_eq!(checksum, crc32c::crc32c(content));
+        rest = &rest[head + 4 + len..];
+        frames += 1;
+    }
+    assert_eq!(frames, 7);
+}
+
 #[tokio::test]
 async fn remote_read_gives_samples() {
     let store = empty_store();
@@ -168,10 +216,8 @@ async fn remote_read_gives_samples() {
     bytes(&mut read, 3, &matcher);
     let mut request = Vec::new();
     bytes(&mut request, 1, &read);
-    let request = ::http::Request::post("/api/v1/read").body(Body::from(pack(&request))).unwrap();
-    let response = router.clone().oneshot(request).await.unwrap();
-    assert_eq!(response.headers()["content-encoding"], "snappy");
-    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let (kind, body) = read_remotely(&router, &request).await;
+    assert_eq!(kind, "application/x-protobuf");
     let answer = snap::raw::Decoder::new().decompress_vec(&body).unwrap();
     let mut series_message = Vec::new();
     let pairs = |instance: &str| {

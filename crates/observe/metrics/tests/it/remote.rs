@@ -8,20 +8,25 @@ pub fn varint(into: &mut Vec<u8>, mut value: u64) {
     into.push(value as u8);
 }
 
-/// A field of bytes; fields have numbers below 16.
+/// What a field begins with: its number and how it is written.
+fn key(into: &mut Vec<u8>, number: u8, kind: u64) {
+    varint(into, u64::from(number) << 3 | kind);
+}
+
+/// A field of bytes.
 pub fn bytes(into: &mut Vec<u8>, number: u8, bytes: &[u8]) {
-    into.push(number << 3 | 2);
+    key(into, number, 2);
     varint(into, bytes.len() as u64);
     into.extend_from_slice(bytes);
 }
 
 pub fn double(into: &mut Vec<u8>, number: u8, value: f64) {
-    into.push(number << 3 | 1);
+    key(into, number, 1);
     into.extend_from_slice(&value.to_bits().to_le_bytes());
 }
 
 pub fn number(into: &mut Vec<u8>, number: u8, value: u64) {
-    into.push(number << 3);
+    key(into, number, 0);
     varint(into, value);
 }
 

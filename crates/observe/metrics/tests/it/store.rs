@@ -75,6 +75,59 @@ fn what_cannot_be_taken_in_is_told() {
     assert_eq!((appended.refused.invalid, appended.refused.duplicate, appended.refused.too_new), (1, 1, 1));
 }
 
+/// A series whose labels are as many and as long as told; what is said when it is refused.
+fn refusal(store: &Store, labels: usize, name_bytes: usize, value_bytes: usize) -> String {
+    let names: Vec<String> = (0..labels).map(|number| format!("{number:0>name_bytes$}")).collect();
+    let value = "v".repeat(value_bytes);
+    let mut batch = Batch::default();
+    batch.start_series(names.iter().map(|name| (name.as_str(), value.as_str())));
+    batch.push_float(START_MS, 1.0);
+    let appended = store.append(&batch).unwrap();
+    assert_eq!(appended.refused.limit, 1);
+    appended.first_refusal.unwrap()
+}
+
+#[test]
+fn giants_are_refused_in_words() {
+    let disk = MemoryDisk::new();
+    let store = open(&disk, &options());
+    let Options { labels_max, label_name_bytes_max, label_value_bytes_max, .. } = options();
+    let many = refusal(&store, labels_max + 1, 4, 1);
+    assert!(many.starts_with(&format!("{} labels, the limit is {labels_max}", labels_max + 1)), "{many}");
+    let long_name = refusal(&store, 1, label_name_bytes_max + 1, 1);
+    assert!(long_name.starts_with("a label's name has"), "{long_name}");
+    let long_value = refusal(&store, 1, 4, label_value_bytes_max.min(65_534) + 1);
+    assert!(long_value.contains("bytes, the limit is"), "{long_value}");
+    // What is told does not repeat the giant.
+    assert!(long_value.len() < 1000 && long_name.len() < label_name_bytes_max + 1000);
+}
+
+#[test]
+fn a_bomb_of_series_is_bounded_by_memory() {
+    let disk = MemoryDisk::new();
+    let options = Options { memory_bytes: 1 << 20, ..options() };
+    let store = open(&disk, &options);
+    let (mut taken, mut said) = (0, None);
+    for round in 0..100 {
+        let names: Vec<String> = (0..1000).map(|number| format!("{round}-{number}")).collect();
+        let mut batch = Batch::default();
+        for name in &names {
+            batch.start_series([("__name__", "bomb"), ("id", name.as_str())]);
+            batch.push_float(START_MS, 1.0);
+        }
+        let appended = store.append(&batch).unwrap();
+        taken += appended.floats;
+        said = said.or(appended.first_refusal);
+    }
+    assert!((1000..20_000).contains(&taken), "{taken}");
+    assert!(said.unwrap().starts_with("series take 1 MiB of memory, the limit"));
+    // Series that are there already go on.
+    let mut batch = Batch::default();
+    batch.start_series([("__name__", "bomb"), ("id", "0-0")]);
+    batch.push_float(START_MS + 1000, 2.0);
+    assert_eq!(store.append(&batch).unwrap().floats, 1);
+}
+
 #[test]
 fn samples_may_come_out_of_order_within_the_window() {
     let disk = MemoryDisk::new();

@@ -24,10 +24,25 @@ fn program(variable: &str) -> Option<PathBuf> {
     path
 }
 
+/// What is an experiment there and a switch here.
+const FEATURES: &str = "--enable-feature=exemplar-storage,promql-experimental-functions,promql-duration-expr,\
+                        promql-extended-range-selectors,promql-binop-fill-modifiers";
+
+/// Whoever answers at an address.
+pub struct Peer(SocketAddr);
+
 pub struct Prometheus {
-    address: SocketAddr,
+    peer: Peer,
     child: Child,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
+}
+
+impl std::ops::Deref for Prometheus {
+    type Target = Peer;
+
+    fn deref(&self) -> &Peer {
+        &self.peer
+    }
 }
 
 impl Prometheus {
@@ -42,18 +57,32 @@ impl Prometheus {
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
             .arg(format!("--web.listen-address={address}"))
-            .args(["--web.enable-remote-write-receiver", "--log.level=error"])
-            .arg("--enable-feature=exemplar-storage,promql-experimental-functions,promql-duration-expr")
+            .args(["--web.enable-remote-write-receiver", "--web.enable-admin-api", "--log.level=error"])
+            .arg(FEATURES)
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let prometheus = Self { address, child, _directory: directory };
+        let prometheus = Self { peer: Peer(address), child, directory };
         let started = Instant::now();
         while prometheus.request("GET", "/-/ready", "", b"").is_none_or(|(status, _)| status != 200) {
             assert!(started.elapsed() < Duration::from_secs(120), "Prometheus does not become ready");
             std::thread::sleep(Duration::from_millis(20));
         }
         Some(prometheus)
+    }
+
+    /// Makes blocks of everything, and says where they are.
+    pub fn snapshot(&self) -> PathBuf {
+        let (status, answer) = self.request("POST", "/api/v1/admin/tsdb/snapshot", "", b"").unwrap();
+        assert_eq!(status, 200, "{answer}");
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        self.directory.path().join("data/snapshots").join(answer["data"]["name"].as_str().unwrap())
+    }
+}
+
+impl Peer {
+    pub fn at(address: SocketAddr) -> Self {
+        Self(address)
     }
 
     pub fn get(&self, path: &str) -> (u16, String) {
@@ -67,7 +96,7 @@ impl Prometheus {
     }
 
     fn request(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Option<(u16, String)> {
-        let mut stream = TcpStream::connect(self.address).ok()?;
+        let mut stream = TcpStream::connect(self.0).ok()?;
         // Version 1.0 keeps answers in one piece.
         let head = format!("{method} {path} HTTP/1.0\r\nHost: test\r\n{headers}Content-Length: {}\r\n\r\n", body.len());
         stream.write_all(head.as_bytes()).ok()?;
@@ -87,7 +116,7 @@ impl Drop for Prometheus {
 }
 
 /// What a tool prints, which has to succeed.
-async fn promtool(arguments: &[&str]) -> Option<String> {
+pub async fn promtool(arguments: &[&str]) -> Option<String> {
     let program = program("PROMTOOL")?;
     let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     let output = tokio::task::spawn_blocking(move || Command::new(program).args(arguments).output().unwrap());

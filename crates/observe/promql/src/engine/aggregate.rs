@@ -85,8 +85,8 @@ enum Gathered {
         squares: f64,
     },
     Histogram(Box<HistogramSum>),
-    /// Floats and histograms together.
-    Mixed,
+    /// Floats and histograms together. Histograms that came first are gone on with, for what is to be told of them.
+    Mixed(Option<Box<HistogramSum>>),
     /// Histograms that do not go together.
     Incompatible,
 }
@@ -110,7 +110,9 @@ impl Job<'_> {
     fn check_quantile(&self, param: Option<&Series>) {
         let Some((param, expr)) = param.zip(self.node.param.as_ref()) else { return };
         let (least, most) = aggregate_k::extremes(param);
-        for q in [most, least].into_iter().filter(|q| !(0.0..=1.0).contains(q)) {
+        let nan = aggregate_k::has_nan(param).then_some(f64::NAN);
+        let (most, least) = (Some(most).filter(|most| *most > 1.0), Some(least).filter(|least| *least < 0.0));
+        for q in [nan, most, least].into_iter().flatten() {
             self.context.annotate(Annotation::InvalidQuantile(q), expr.span());
         }
     }
@@ -164,12 +166,17 @@ impl Job<'_> {
     #[inline]
     fn add_float(&self, gathered: &mut Gathered, value: f64) {
         match (self.node.op, &mut *gathered) {
-            (_, Gathered::Mixed | Gathered::Incompatible) => {}
+            (_, Gathered::Mixed(_) | Gathered::Incompatible) => {}
             (Aggregator::Sum, Gathered::Sum(sum)) => sum.add(value),
             (Aggregator::Sum, Gathered::Nothing) => *gathered = Gathered::Sum(kahan::Sum { sum: value, lost: 0.0 }),
             (Aggregator::Avg, Gathered::Mean(mean)) => mean.add(value),
             (Aggregator::Avg, Gathered::Nothing) => *gathered = Gathered::Mean(Mean::new(value)),
-            (Aggregator::Sum | Aggregator::Avg, _) => *gathered = Gathered::Mixed,
+            (Aggregator::Sum | Aggregator::Avg, _) => {
+                *gathered = match std::mem::replace(gathered, Gathered::Nothing) {
+                    Gathered::Histogram(sum) => Gathered::Mixed(Some(sum)),
+                    _ => Gathered::Mixed(None),
+                };
+            }
             (Aggregator::Count, Gathered::Count(count)) => *count += 1.0,
             (Aggregator::Count | Aggregator::Group, Gathered::Nothing) => *gathered = Gathered::Count(1.0),
             (Aggregator::Max, Gathered::Float(most)) => {
@@ -196,31 +203,43 @@ impl Job<'_> {
     fn add_histogram(&self, gathered: &mut Gathered, histogram: &super::Histogram, labels: &Labels) {
         match (self.node.op, &mut *gathered) {
             (Aggregator::Count | Aggregator::Group, _) => self.add_float(gathered, 0.0),
-            (Aggregator::Sum | Aggregator::Avg, Gathered::Mixed | Gathered::Incompatible) => {}
+            (Aggregator::Sum | Aggregator::Avg, Gathered::Mixed(None) | Gathered::Incompatible) => {}
             (Aggregator::Sum | Aggregator::Avg, Gathered::Nothing) => {
                 let is_mean = self.node.op == Aggregator::Avg;
                 *gathered = Gathered::Histogram(Box::new(HistogramSum::new(histogram, is_mean)));
             }
             (Aggregator::Sum | Aggregator::Avg, Gathered::Histogram(sum)) => {
-                let failed = sum.add(histogram).is_err();
-                if std::mem::take(&mut sum.bounds_reconciled) {
-                    self.annotate(Annotation::MismatchedCustomBuckets { operation: AGGREGATION });
-                }
-                if failed {
-                    self.annotate(select::mixed(labels.metric_name()));
+                if !self.sum_up(sum, histogram, labels) {
                     *gathered = Gathered::Incompatible;
                 }
             }
-            (Aggregator::Sum | Aggregator::Avg, _) => *gathered = Gathered::Mixed,
+            (Aggregator::Sum | Aggregator::Avg, Gathered::Mixed(Some(sum))) => {
+                if !self.sum_up(sum, histogram, labels) {
+                    *gathered = Gathered::Mixed(None);
+                }
+            }
+            (Aggregator::Sum | Aggregator::Avg, _) => *gathered = Gathered::Mixed(None),
             _ => self.ignore_histogram(),
         }
+    }
+
+    /// Adds one more; whether it goes together with those before.
+    fn sum_up(&self, sum: &mut HistogramSum, histogram: &super::Histogram, labels: &Labels) -> bool {
+        let failed = sum.add(histogram).is_err();
+        if std::mem::take(&mut sum.bounds_reconciled) {
+            self.annotate(Annotation::MismatchedCustomBuckets { operation: AGGREGATION });
+        }
+        if failed {
+            self.annotate(select::mixed(labels.metric_name()));
+        }
+        !failed
     }
 
     fn conclude(&self, gathered: Gathered, step: usize, result: &mut Series) {
         let deviation = self.node.op == Aggregator::Stddev;
         match gathered {
             Gathered::Nothing | Gathered::Incompatible => {}
-            Gathered::Mixed => self.annotate(Annotation::MixedFloatsHistogramsInAggregation),
+            Gathered::Mixed(_) => self.annotate(Annotation::MixedFloatsHistogramsInAggregation),
             Gathered::Float(value) | Gathered::Count(value) => result.push_float(step, value),
             Gathered::Sum(sum) => result.push_float(step, sum.sum + sum.lost),
             Gathered::Mean(mean) => result.push_float(step, mean.value()),

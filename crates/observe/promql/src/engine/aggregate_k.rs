@@ -20,6 +20,10 @@ pub(super) fn extremes(param: &Series) -> (f64, f64) {
     values.fold((f64::MAX, f64::MIN), |(least, most), value| (go_min(least, *value), go_max(most, *value)))
 }
 
+pub(super) fn has_nan(param: &Series) -> bool {
+    param.floats.iter().any(|value| is_present(*value) && value.is_nan())
+}
+
 pub(super) fn eval(
     context: &Context<'_>,
     node: &Aggregate,
@@ -28,7 +32,7 @@ pub(super) fn eval(
     param: &Series,
 ) -> Evaluated {
     let (least, most) = extremes(param);
-    let has_nan = param.floats.iter().any(|value| is_present(*value) && value.is_nan());
+    let has_nan = has_nan(param);
     if node.op == Aggregator::LimitRatio {
         if most == 0.0 && least == 0.0 {
             return Ok(Vec::new());

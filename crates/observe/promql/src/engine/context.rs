@@ -33,13 +33,16 @@ pub(super) struct Context<'a> {
     pub options: &'a EngineOptions,
     pub storage: &'a dyn Storage,
     interrupt: Interrupt<'a>,
+    /// Whether the query is about a stretch of time, even if only one step fits into it.
+    pub is_range: bool,
     samples: Cell<usize>,
     annotations: RefCell<Annotations>,
 }
 
 impl<'a> Context<'a> {
     pub fn new(options: &'a EngineOptions, storage: &'a dyn Storage, interrupt: Interrupt<'a>) -> Self {
-        Self { options, storage, interrupt, samples: Cell::new(0), annotations: RefCell::default() }
+        let (samples, annotations) = (Cell::new(0), RefCell::default());
+        Self { options, storage, interrupt, is_range: false, samples, annotations }
     }
 
     /// Whether to go on.

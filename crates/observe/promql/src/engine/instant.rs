@@ -264,7 +264,7 @@ impl Job<'_> {
 
     fn sort(mut self) -> Evaluated {
         let name = self.call.function.name;
-        if self.frame.steps > 1 {
+        if self.frame.steps > 1 || self.context.is_range {
             self.context.annotate(Annotation::SortInRangeQuery, self.call.span);
         }
         let mut all = std::mem::take(&mut self.vector);

@@ -159,13 +159,19 @@ fn invalid(span: Span, message: &str) -> QueryError {
     QueryError::Invalid(format!("{}:{}: {message}", span.start, span.end))
 }
 
-/// As Go's `math.Max`: NaN wins.
+/// As Go's `math.Max`: +Inf wins, then NaN.
 pub(super) fn go_max(one: f64, other: f64) -> f64 {
+    if one == f64::INFINITY || other == f64::INFINITY {
+        return f64::INFINITY;
+    }
     if one.is_nan() || other.is_nan() { f64::NAN } else { one.max(other) }
 }
 
-/// As Go's `math.Min`: NaN wins.
+/// As Go's `math.Min`: -Inf wins, then NaN.
 pub(super) fn go_min(one: f64, other: f64) -> f64 {
+    if one == f64::NEG_INFINITY || other == f64::NEG_INFINITY {
+        return f64::NEG_INFINITY;
+    }
     if one.is_nan() || other.is_nan() { f64::NAN } else { one.min(other) }
 }
 

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     labels::{Labels, LabelsBuilder, METRIC_NAME, METRIC_TYPE},
     matcher::{MatchOp, Matcher},
-    parser::ast::{Call, Expr, MatrixSelector, VectorSelector},
+    parser::ast::{Call, Expr, MatrixSelector, Span, VectorSelector},
     storage::Columns,
 };
 
@@ -208,8 +208,8 @@ impl Job<'_> {
         let around = Around {
             context: self.context,
             labels,
-            first_span: args[0].span(),
-            all_spans: args[0].span().to(args[args.len() - 1].span()),
+            first_span: self.first_span(),
+            all_spans: self.first_span().to(args[args.len() - 1].span()),
             range_ms: self.range_ms,
             anchored: self.anchored,
             smoothed: self.smoothed,
@@ -225,6 +225,14 @@ impl Job<'_> {
             self.doubt_counter(labels);
         }
         Ok(Some(series))
+    }
+
+    /// Where what is told about the range is said to be: a subquery has no place of its own, as in Prometheus.
+    fn first_span(&self) -> Span {
+        match self.call.args[0].unwrapped() {
+            Expr::Subquery(_) => Span::default(),
+            first => first.span(),
+        }
     }
 
     /// The answer is how many samples the widest window held.
@@ -283,7 +291,7 @@ impl Job<'_> {
         if metric.is_empty() {
             return;
         }
-        let span = self.call.args[0].span();
+        let span = self.first_span();
         if self.context.options.type_and_unit_labels {
             let label = labels.value(METRIC_TYPE);
             if !matches!(label, "counter" | "histogram") {

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use coracle_promql::parser::Options;
 use coracle_rules::{
     Files,
     unit_test::{Settings, run},
@@ -59,10 +58,10 @@ fn promtool_files() {
     let mut wrong = Vec::new();
     for (file, names, passes) in cases {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let settings = Settings { options: Options::default(), run: &names, ignore_unknown_fields: false };
+        let settings = Settings { run: &names, ..Settings::default() };
         let report = run(&Disk, &directory.join(file).to_string_lossy(), settings);
-        if report.failures.is_empty() != passes {
-            wrong.push(format!("{file} {names:?}: expected to pass: {passes}, got {:?}", report.failures));
+        if report.passed() != passes {
+            wrong.push(format!("{file} {names:?}: expected to pass: {passes}, got {report:?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

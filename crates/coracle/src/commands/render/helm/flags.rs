@@ -9,7 +9,7 @@ use clap::{ArgAction, Args, ValueHint};
 #[derive(Debug, Clone, Args)]
 pub struct Helm {
     /// The release's name (or not), and the chart: its directory or archive
-    #[arg(value_name = "[NAME] CHART", num_args = 1..=2, required = true)]
+    #[arg(value_name = "[NAME] CHART")]
     pub arguments: Vec<String>,
     /// Values files; later ones win, `-` is standard input
     #[arg(long, short = 'f', value_name = "FILE", value_delimiter = ',', value_hint = ValueHint::FilePath)]
@@ -83,6 +83,9 @@ pub struct Helm {
     /// Refused: charts are taken as they are
     #[arg(long, hide = true)]
     pub dependency_update: bool,
+    /// Refused: charts are not fetched
+    #[arg(long, hide = true)]
+    pub repo: Option<String>,
     /// Refused: no other program is run
     #[arg(long, hide = true)]
     pub post_renderer: Option<String>,
@@ -93,6 +96,12 @@ pub struct Helm {
 /// Taken, and of no consequence here.
 #[derive(Debug, Clone, Args)]
 pub struct Ignored {
+    #[arg(long, hide = true)]
+    ca_file: Option<String>,
+    #[arg(long, hide = true)]
+    cert_file: Option<String>,
+    #[arg(long, hide = true, visible_alias = "colour")]
+    color: Option<String>,
     #[arg(long, hide = true)]
     create_namespace: bool,
     #[arg(long, hide = true)]
@@ -105,14 +114,32 @@ pub struct Ignored {
     disable_openapi_validation: bool,
     #[arg(long, hide = true)]
     enable_dns: bool,
+    #[arg(long, hide = true, alias = "force")]
+    force_replace: bool,
+    #[arg(long, hide = true)]
+    force_conflicts: bool,
     #[arg(long, hide = true, alias = "atomic")]
     rollback_on_failure: bool,
     #[arg(long, hide = true)]
     hide_notes: bool,
     #[arg(long, hide = true)]
+    insecure_skip_tls_verify: bool,
+    #[arg(long, hide = true)]
+    key_file: Option<String>,
+    #[arg(long, hide = true)]
+    keyring: Option<String>,
+    #[arg(long, hide = true)]
+    pass_credentials: bool,
+    #[arg(long, hide = true)]
+    password: Option<String>,
+    #[arg(long, hide = true)]
+    plain_http: bool,
+    #[arg(long, hide = true)]
     render_subchart_notes: bool,
     #[arg(long, hide = true)]
     replace: bool,
+    #[arg(long, hide = true)]
+    server_side: bool,
     #[arg(long, hide = true)]
     skip_crds: bool,
     #[arg(long, hide = true)]
@@ -123,6 +150,13 @@ pub struct Ignored {
     wait: Vec<String>,
     #[arg(long, hide = true)]
     wait_for_jobs: bool,
+    #[arg(long, hide = true)]
+    username: Option<String>,
+    #[arg(long, hide = true)]
+    verify: bool,
+    /// A chart on the disk has the version it has.
+    #[arg(long, hide = true)]
+    version: Option<String>,
     #[arg(long, hide = true)]
     kubeconfig: Option<String>,
     #[arg(long, hide = true)]
@@ -140,6 +174,9 @@ impl Helm {
         }
         if self.dependency_update {
             return Err("--dependency-update: charts are taken as they are; fetch what is missing before".to_owned());
+        }
+        if let Some(repo) = &self.repo {
+            return Err(format!("--repo {repo}: charts are not fetched; fetch what is missing before"));
         }
         if self.post_renderer.is_some() {
             return Err("--post-renderer: no other program is run; pipe the output instead".to_owned());

@@ -10,7 +10,7 @@ use std::{
 use coracle_helm::{Output, Request, Shown};
 
 use super::Helm;
-use crate::commands::render::diff;
+use crate::commands::render::{diff, print};
 
 pub(super) fn write(helm: &Helm, output: &Output, request: &Request) -> Result<ExitCode, String> {
     let shown = Shown { crds: helm.include_crds, no_hooks: helm.no_hooks, no_tests: helm.skip_tests };
@@ -28,14 +28,6 @@ pub(super) fn write(helm: &Helm, output: &Output, request: &Request) -> Result<E
     }
     print(&text)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// A reader that has seen enough, such as `head`, is no error.
-fn print(text: &str) -> Result<(), String> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.to_string()),
-        _ => Ok(()),
-    }
 }
 
 /// A file a template, each document under a line that names it.

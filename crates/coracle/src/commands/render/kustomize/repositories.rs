@@ -11,6 +11,8 @@ use std::{
 use coracle_kustomize::{Checkout, Files, GitReference, Remote};
 use tempfile::TempDir;
 
+use super::disk::chart;
+
 /// Fetches repositories, each once.
 #[derive(Default)]
 pub struct Git {
@@ -82,5 +84,9 @@ impl Files for Repository {
     fn resolve(&self, path: &str) -> Option<String> {
         let resolved = self.root.join(path).canonicalize().ok()?;
         resolved.strip_prefix(&self.root).ok()?.to_str().map(str::to_owned)
+    }
+
+    fn below(&self, directory: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
+        chart(&self.root.join(directory))
     }
 }

@@ -1,0 +1,3 @@
+//! Texts of any kind, read and written.
+
+mod hostile;
