@@ -68,7 +68,8 @@ pub fn document(request: &Request, definition: &str) -> Result<Value, Failure> {
     Ok(decoded.value)
 }
 
-/// Refuses what is nested too deeply and values of the wrong type; drops unknown and duplicate fields, or refuses them, or says so.
+/// Refuses what is nested too deeply and values of the wrong type; drops unknown and duplicate fields, or refuses them, or
+/// says so.
 pub fn check_fields(
     request: &Request,
     kind: &Kind,
