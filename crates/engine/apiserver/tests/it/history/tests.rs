@@ -92,9 +92,9 @@ fn lost_writes_are_noticed() {
     );
     // A write that somebody saw is gone again.
     refused(
-        |history| history.operations.push(did(10, 11, Asked::Get, Answer::Shown(object(3, "m2")))),
+        |history| history.operations.push(did(11, 12, Asked::Get, Answer::Shown(object(3, "m2")))),
         expect![[
-            r#"Get of a at 10, answered Shown(Object { version: 3, uid: "u1", data: {"mark": "m2"} }), has no moment"#
+            r#"Get of a at 11, answered Shown(Object { version: 3, uid: "u1", data: {"mark": "m2"} }), has no moment"#
         ]],
     );
     refused(
