@@ -452,25 +452,6 @@ proptest! {
         prop_assert_eq!(&live["metadata"]["labels"], &direct["metadata"]["labels"]);
     }
 
-    /// Each owns what it applies, no more and no less; who loses something would have to take it back by force.
-    #[test]
-    fn owners_add_up(first in any_deployment(), second in any_deployment()) {
-        let kind = kind("apps", "Deployment");
-        let owned = |object: &Value, manager: &str| {
-            let entries = Managed::read(object).unwrap().0;
-            entries.into_iter().find(|entry| entry.manager.name == manager).map(|entry| entry.set).unwrap_or_default()
-        };
-        let before = stored(do_apply(&request(kind, "one"), None, &first).unwrap());
-        let forced = Request { force: true, ..request(kind, "two") };
-        let live = do_apply(&forced, Some(&before), &second).unwrap();
-        let alone = do_apply(&forced, None, &second).unwrap();
-        prop_assert_eq!(owned(&live, "two"), owned(&alone, "two"));
-        let lost = owned(&before, "one").difference(&owned(&live, "one"));
-        prop_assert!(owned(&live, "one").difference(&owned(&before, "one")).is_empty());
-        prop_assert!(lost.difference(&owned(&live, "two")).is_empty());
-        prop_assert_eq!(do_apply(&request(kind, "one"), Some(&live), &first).is_ok(), lost.is_empty());
-    }
-
     #[test]
     fn forcing_wins_everything_it_names(first in any_deployment(), second in any_deployment()) {
         let kind = kind("apps", "Deployment");
