@@ -72,4 +72,16 @@ mod tests {
         store.commit(gone).await.unwrap();
         assert_eq!(store.snapshot().count(PREFIX), 1);
     }
+
+    #[tokio::test]
+    async fn a_clock_that_went_back_makes_nothing_old() {
+        let store = Store::in_memory();
+        let event = json!({"metadata": {"name": "a"}, "lastTimestamp": "2026-06-01T00:00:00Z"});
+        let change = Change::create(format!("{PREFIX}default/a"), Meta::default(), object::encode(&event));
+        store.commit(vec![change]).await.unwrap();
+        let gone_at = |now: &str| expired(&store.snapshot(), now.parse().unwrap()).len();
+        let (a_year_before, an_hour_after, a_year_after) =
+            ("2025-06-01T00:00:00Z", "2026-06-01T01:00:00Z", "2027-06-01T00:00:00Z");
+        assert_eq!([a_year_before, an_hour_after, a_year_after].map(gone_at), [0, 0, 1]);
+    }
 }

@@ -91,7 +91,7 @@ impl<'a> Lexer<'a> {
                 name => Token::Ident(name.to_owned()),
             });
         }
-        let second_is_digit = rest[1..].starts_with(|c: char| c.is_ascii_digit()) && first.is_ascii();
+        let second_is_digit = first.is_ascii() && rest[1..].starts_with(|c: char| c.is_ascii_digit());
         if first.is_ascii_digit() || (first == '.' && second_is_digit) {
             return self.number();
         }

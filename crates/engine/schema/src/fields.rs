@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use serde_json::Value;
 
-use crate::decode::Path;
+use crate::decode::{Path, height};
 use crate::kinds::Kind;
 use crate::quantity::Quantity;
 use crate::types::{Format, Shape, Type};
@@ -77,6 +77,21 @@ fn prune_in(of: Type<'_>, value: &mut Value, drop_nulls: bool) {
         }
         _ => {}
     }
+}
+
+/// Objects nest so deep and no deeper. What says who owns their fields nests a little deeper than they do, and stands in
+/// other objects sometimes; and all of it has to be read again.
+pub const DEEPEST: usize = 100;
+
+/// Whether an object nests deeper than objects may, but for its managed fields.
+pub fn is_too_deep(object: &Value) -> bool {
+    let Some(members) = object.as_object() else { return height(object) > DEEPEST };
+    members.iter().any(|(name, member)| match member {
+        Value::Object(metadata) if name == "metadata" => {
+            metadata.iter().any(|(name, member)| name != "managedFields" && 2 + height(member) > DEEPEST)
+        }
+        member => 1 + height(member) > DEEPEST,
+    })
 }
 
 /// The first value whose JSON type does not fit its field, in the words Go's decoder uses; only built-in kinds are read so.

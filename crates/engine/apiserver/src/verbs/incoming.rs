@@ -68,7 +68,8 @@ pub fn document(request: &Request, definition: &str) -> Result<Value, Failure> {
     Ok(decoded.value)
 }
 
-/// Refuses values of the wrong type; drops unknown and duplicate fields, or refuses them, or says so.
+/// Refuses what is nested too deeply and values of the wrong type; drops unknown and duplicate fields, or refuses them, or
+/// says so.
 pub fn check_fields(
     request: &Request,
     kind: &Kind,
@@ -76,6 +77,9 @@ pub fn check_fields(
     problems: Vec<String>,
     validation: FieldValidation,
 ) -> Result<(), Failure> {
+    if fields::is_too_deep(value) {
+        return Err(cannot_be_handled(kind, &format!("it is nested more than {} levels deep", fields::DEEPEST)));
+    }
     if let Some(error) = fields::type_error(kind, value) {
         return Err(cannot_be_handled(kind, &error));
     }

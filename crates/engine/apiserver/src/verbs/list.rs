@@ -190,7 +190,7 @@ pub async fn select(call: &Call<'_>, options: &ListOptions, selection: &Selectio
     let now = call.server.clock.now().as_second();
     let begun = token.as_ref().filter(|token| token.rv > 0).map_or(now, |token| token.at);
     let snapshot = match &token {
-        Some(token) if token.rv > 0 && now - begun > PAGES_LIFE_SECONDS => return Err(lost(token)),
+        Some(token) if token.rv > 0 && now.saturating_sub(begun) > PAGES_LIFE_SECONDS => return Err(lost(token)),
         Some(token) if token.rv > 0 => continued(call.server, &scope, token)?,
         Some(_) => call.server.store.snapshot(),
         None => at_version(call.server, &scope, options).await?,

@@ -3,9 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access;
+mod clocks;
 mod connections;
 mod definitions;
+mod history;
+mod hostile;
 mod keeping;
+mod kills;
 mod kubectl;
 mod objects;
 mod policies;

@@ -53,6 +53,8 @@ pub struct Listening {
     pub kubeconfig: PathBuf,
     /// For clients who write HTTP by hand.
     pub tls: Arc<rustls::ClientConfig>,
+    /// Whom they are to trust.
+    pub authority: rustls::pki_types::CertificateDer<'static>,
     _directory: tempfile::TempDir,
 }
 
@@ -174,14 +176,7 @@ pub async fn listen(server: Server) -> Listening {
         .unwrap();
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
 
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(authority_certificate.der().clone()).unwrap();
-    let client_tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-
+    let authority = authority_certificate.der().clone();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let serving = server.clone();
@@ -199,7 +194,19 @@ pub async fn listen(server: Server) -> Listening {
     );
     let kubeconfig = directory.path().join("kubeconfig");
     std::fs::write(&kubeconfig, config).unwrap();
-    Listening { server, address, kubeconfig, tls: Arc::new(client_tls), _directory: directory }
+    Listening { server, address, kubeconfig, tls: client_tls(&authority), authority, _directory: directory }
+}
+
+/// A client that trusts one authority and shows no certificate.
+pub fn client_tls(authority: &rustls::pki_types::CertificateDer<'static>) -> Arc<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.clone()).unwrap();
+    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
 }
 
 /// A webhook's server on loopback: answers each JSON document with what `answer` makes of it.

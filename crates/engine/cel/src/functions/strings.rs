@@ -5,6 +5,9 @@ use crate::value::{EvalError, Value};
 
 type Outcome<'a> = Result<Value<'a>, EvalError>;
 
+/// Far more than any object holds.
+const LONGEST_TEXT_BYTES: usize = 32 << 20;
+
 pub fn implementation(name: &str) -> Option<Implementation> {
     Some(match name {
         "contains" => |args| texts(args, |a, b| a.contains(b)),
@@ -87,17 +90,20 @@ fn index_of<'a>(args: &[Value<'a>], from_end: bool) -> Outcome<'a> {
 }
 
 fn replace<'a>(args: &[Value<'a>]) -> Outcome<'a> {
-    match args {
-        [Value::String(text), Value::String(old), Value::String(new)] => Ok(Value::text(text.replace(&**old, new))),
-        [Value::String(text), Value::String(old), Value::String(new), Value::Int(most)] => {
-            let changed = match usize::try_from(*most) {
-                Ok(most) => text.replacen(&**old, new, most),
-                Err(_) => text.replace(&**old, new),
-            };
-            Ok(Value::text(changed))
-        }
-        _ => Err(EvalError::no_such_overload()),
-    }
+    let (text, old, new, most) = match args {
+        [Value::String(text), Value::String(old), Value::String(new)] => (text, old, new, -1),
+        [Value::String(text), Value::String(old), Value::String(new), Value::Int(most)] => (text, old, new, *most),
+        _ => return Err(EvalError::no_such_overload()),
+    };
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    // What comes out is not what the call costs: a long text in place of each letter is soon more than there is memory.
+    let found = text.matches(&**old).take(most).count();
+    check_length(text.len().saturating_add(found.saturating_mul(new.len())))?;
+    Ok(Value::text(text.replacen(&**old, new, most)))
+}
+
+fn check_length(bytes: usize) -> Result<(), EvalError> {
+    if bytes > LONGEST_TEXT_BYTES { Err(EvalError::new("the size of the text exceeds the limit")) } else { Ok(()) }
 }
 
 fn split<'a>(args: &[Value<'a>]) -> Outcome<'a> {
@@ -157,6 +163,7 @@ fn join<'a>(args: &[Value<'a>]) -> Outcome<'a> {
             out += separator;
         }
         out += text;
+        check_length(out.len())?;
     }
     Ok(Value::text(out))
 }

@@ -4,6 +4,7 @@
 
 mod conformance;
 mod cost;
+mod hostile;
 mod language;
 mod rules;
 mod textproto;

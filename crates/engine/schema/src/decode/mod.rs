@@ -27,6 +27,19 @@ pub struct Decoded {
     pub strict: Vec<String>,
 }
 
+/// Texts may nest so deep and no deeper: what the reader of JSON takes, so that recursion over a value never needs much of
+/// a stack.
+pub(crate) const DEEPEST: usize = 127;
+
+/// How deep objects and lists nest in a value.
+pub(crate) fn height(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(height).max().unwrap_or(0),
+        Value::Object(members) => 1 + members.values().map(height).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
 /// Upstream stops collecting there.
 const STRICT_LIMIT: usize = 100;
 

@@ -5,12 +5,11 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use serde_json::{Map, Number, Value};
 
-use super::{DecodeError, Decoded, json};
+use super::{DEEPEST, DecodeError, Decoded, height, json};
 use crate::types::Type;
 
 /// Aliases may repeat what is in a document, but not without end.
 const VALUE_LIMIT: usize = 1_000_000;
-const DEPTH_LIMIT: usize = 128;
 
 /// Reads the first YAML document (JSON is YAML too). Keys that occur twice are reported with their line.
 pub fn yaml(bytes: &[u8], of: Option<Type<'_>>) -> Result<Decoded, DecodeError> {
@@ -31,6 +30,13 @@ pub fn yaml(bytes: &[u8], of: Option<Type<'_>>) -> Result<Decoded, DecodeError> 
         strict.extend(crate::fields::unknown_in(of, &value));
     }
     Ok(Decoded { value, strict })
+}
+
+fn check_depth(depth: usize, line: usize) -> Result<(), DecodeError> {
+    if depth > DEEPEST {
+        return Err(DecodeError(format!("yaml: line {line}: exceeded max depth of {DEEPEST}")));
+    }
+    Ok(())
 }
 
 struct Reader<'input> {
@@ -63,9 +69,8 @@ impl<'input> Reader<'input> {
     fn value(&mut self, event: Event<'input>, span: &Span, depth: usize) -> Result<Value, DecodeError> {
         let line = span.start.line();
         self.count(1, line)?;
-        if depth > DEPTH_LIMIT {
-            return Err(DecodeError(format!("yaml: line {line}: exceeded max depth of {DEPTH_LIMIT}")));
-        }
+        let nests = matches!(event, Event::SequenceStart(..) | Event::MappingStart(..));
+        check_depth(depth + usize::from(nests), line)?;
         let (anchor, value) = match event {
             Event::Scalar(text, style, anchor, tag) => (anchor, scalar(&text, style, tag.as_deref())),
             Event::Alias(anchor) => {
@@ -73,6 +78,7 @@ impl<'input> Reader<'input> {
                 let value =
                     value.ok_or_else(|| DecodeError(format!("yaml: line {line}: unknown anchor referenced")))?;
                 self.count(size(&value), line)?;
+                check_depth(depth + height(&value), line)?;
                 return Ok(value);
             }
             Event::SequenceStart(anchor, _) => (anchor, self.sequence(depth)?),
@@ -80,6 +86,8 @@ impl<'input> Reader<'input> {
             other => return Err(DecodeError(format!("yaml: line {line}: did not expect {other:?}"))),
         };
         if anchor > 0 {
+            // What is kept for aliases counts as well: anchors may stand within anchors.
+            self.count(size(&value), line)?;
             self.anchors.insert(anchor, value.clone());
         }
         Ok(value)

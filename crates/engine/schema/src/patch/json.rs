@@ -3,9 +3,12 @@
 use serde_json::Value;
 
 use super::PatchError;
+use crate::{decode::height, fields::DEEPEST};
 
 /// As many as upstream takes.
 const OPERATION_LIMIT: usize = 10_000;
+/// What all copies of one patch may add up to, in bytes of JSON, as upstream has it.
+const COPY_LIMIT_BYTES: usize = 3 * 1024 * 1024;
 
 /// Applies all operations in order, or none.
 pub fn json(original: &Value, patch: &Value) -> Result<Value, PatchError> {
@@ -16,55 +19,86 @@ pub fn json(original: &Value, patch: &Value) -> Result<Value, PatchError> {
     if operations.len() > OPERATION_LIMIT {
         return Err(PatchError::TooLarge { limit: OPERATION_LIMIT, found: operations.len() });
     }
-    let mut document = original.clone();
-    for operation in operations {
-        apply(&mut document, operation)?;
-    }
-    Ok(document)
+    let mut growing = Growing { document: original.clone(), copied_bytes: 0 };
+    operations.iter().try_for_each(|operation| growing.apply(operation))?;
+    Ok(growing.document)
 }
 
-fn apply(document: &mut Value, operation: &Value) -> Result<(), PatchError> {
-    let name = operation["op"].as_str().unwrap_or("unknown");
-    let path = operation["path"]
-        .as_str()
-        .ok_or_else(|| fails(name, "operation missing path field: missing value".to_owned()))?;
-    let value = || operation.get("value").cloned().unwrap_or(Value::Null);
-    let from = || {
-        let from = operation["from"].as_str();
-        from.ok_or_else(|| fails(name, "operation missing from field: missing value".to_owned()))
-    };
-    match name {
-        "add" => add(document, path, value(), name),
-        "remove" => remove(document, path, name).map(|_| ()),
-        "replace" => {
-            let missing = || fails(name, format!("doc is missing key: {path}: missing value"));
-            *find(document, path).ok_or_else(missing)? = value();
-            Ok(())
-        }
-        "move" => {
-            let from = from()?;
-            if path.strip_prefix(from).is_some_and(|rest| rest.starts_with('/')) {
-                return Err(fails(name, format!("{from} cannot be moved into itself: {path}")));
+/// A document that may neither grow without end by copies of itself, nor so deep that it could not be read again.
+struct Growing {
+    document: Value,
+    copied_bytes: usize,
+}
+
+impl Growing {
+    fn apply(&mut self, operation: &Value) -> Result<(), PatchError> {
+        let name = operation["op"].as_str().unwrap_or("unknown");
+        let path = operation["path"]
+            .as_str()
+            .ok_or_else(|| fails(name, "operation missing path field: missing value".to_owned()))?;
+        let value = operation.get("value").unwrap_or(&Value::Null);
+        let from = || {
+            let from = operation["from"].as_str();
+            from.ok_or_else(|| fails(name, "operation missing from field: missing value".to_owned()))
+        };
+        match name {
+            "add" => {
+                check_depth(path, value)?;
+                add(&mut self.document, path, value.clone(), name)
             }
-            let moved = remove(document, from, name)?;
-            add(document, path, moved, name)
-        }
-        "copy" => {
-            let from = from()?;
-            let missing = || fails(name, format!("doc is missing from path: {from}: missing value"));
-            let copied = find(document, from).ok_or_else(missing)?.clone();
-            add(document, path, copied, name)
-        }
-        "test" => {
-            // A test for null also holds where nothing is.
-            let found = find(document, path).map_or(Value::Null, |found| found.clone());
-            if found == value() {
-                return Ok(());
+            "remove" => remove(&mut self.document, path, name).map(|_| ()),
+            "replace" => {
+                check_depth(path, value)?;
+                let missing = || fails(name, format!("doc is missing key: {path}: missing value"));
+                *find(&mut self.document, path).ok_or_else(missing)? = value.clone();
+                Ok(())
             }
-            Err(PatchError::DoesNotApply(format!("testing value {path} failed: test failed")))
+            "move" => {
+                let from = from()?;
+                if path.strip_prefix(from).is_some_and(|rest| rest.starts_with('/')) {
+                    return Err(fails(name, format!("{from} cannot be moved into itself: {path}")));
+                }
+                let moved = remove(&mut self.document, from, name)?;
+                check_depth(path, &moved)?;
+                add(&mut self.document, path, moved, name)
+            }
+            "copy" => {
+                let from = from()?;
+                let missing = || fails(name, format!("doc is missing from path: {from}: missing value"));
+                let copied = find(&mut self.document, from).ok_or_else(missing)?.clone();
+                self.count_copy(copied.to_string().len())?;
+                check_depth(path, &copied)?;
+                add(&mut self.document, path, copied, name)
+            }
+            "test" => {
+                // A test for null also holds where nothing is.
+                if find(&mut self.document, path).map_or(&Value::Null, |found| found) == value {
+                    return Ok(());
+                }
+                Err(PatchError::DoesNotApply(format!("testing value {path} failed: test failed")))
+            }
+            other => Err(PatchError::DoesNotApply(format!("Unexpected kind: {other}"))),
         }
-        other => Err(PatchError::DoesNotApply(format!("Unexpected kind: {other}"))),
     }
+
+    fn count_copy(&mut self, bytes: usize) -> Result<(), PatchError> {
+        self.copied_bytes += bytes;
+        if self.copied_bytes <= COPY_LIMIT_BYTES {
+            return Ok(());
+        }
+        Err(PatchError::DoesNotApply(format!(
+            "Unable to complete the copy, the accumulated size increase of copy is {}, exceeding the limit {COPY_LIMIT_BYTES}",
+            self.copied_bytes
+        )))
+    }
+}
+
+/// Refuses to put a value where the document would become too deep.
+fn check_depth(path: &str, value: &Value) -> Result<(), PatchError> {
+    if path.matches('/').count() + height(value) > DEEPEST {
+        return Err(PatchError::DoesNotApply(format!("the object would be nested more than {DEEPEST} levels deep")));
+    }
+    Ok(())
 }
 
 fn fails(operation: &str, problem: String) -> PatchError {

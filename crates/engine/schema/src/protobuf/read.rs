@@ -10,7 +10,10 @@ use super::{
     number::Path,
     wire::{Fields, Wire, varint},
 };
-use crate::types::{Field, Format, Shape, Type};
+use crate::{
+    decode,
+    types::{Field, Format, Shape, Type},
+};
 
 /// Reads an enveloped object of the given type, with its `apiVersion` and `kind`.
 pub fn object(bytes: &[u8], of: Type<'_>) -> Result<Value, ProtobufError> {
@@ -40,7 +43,9 @@ pub fn object(bytes: &[u8], of: Type<'_>) -> Result<Value, ProtobufError> {
             object.insert(field.to_owned(), json!(text));
         }
     }
-    Ok(Value::Object(object))
+    let object = Value::Object(object);
+    // Messages hold JSON that nests as well.
+    if decode::height(&object) > decode::DEEPEST { Err(ProtobufError::Depth) } else { Ok(object) }
 }
 
 /// Reads one message's fields into `into`. `path` is the numbers of the messages that JSON writes inline, on the way here.
