@@ -90,7 +90,7 @@ async fn the_refusal_says_where_and_what_to_do() {
     check_refused(
         &disk,
         expect![
-            "memory/log-0000000000000001 has format version 0, and this version of coracle reads up to 2: use the coracle that wrote it"
+            "memory/log-0000000000000001 has format version 3, and this version of coracle reads up to 2: use the coracle that wrote it"
         ],
     );
 }
