@@ -15,10 +15,16 @@ use crate::{Flavour, chart::File};
 #[derive(Default)]
 pub(crate) struct Parsed(RefCell<Cache>);
 
+/// What a file holds: the same bytes are the same file.
+type Content = Arc<[u8]>;
+
+/// A file of one path, as one flavour of Helm reads it.
+type Key = (Flavour, String);
+
 #[derive(Default)]
 struct Cache {
-    /// By flavour and path, with the content that was parsed.
-    files: HashMap<(Flavour, String), (Arc<[u8]>, coracle_gotemplate::Parsed)>,
+    /// With the content that was parsed.
+    files: HashMap<Key, (Content, coracle_gotemplate::Parsed)>,
     /// The set of the last render; the next one most often has the same templates.
     last: Option<Last>,
     /// How many files have been parsed.
@@ -27,16 +33,17 @@ struct Cache {
 
 struct Last {
     flavour: Flavour,
-    files: Vec<(String, Arc<[u8]>)>,
+    /// Paths and contents.
+    files: Vec<(String, Content)>,
     set: Arc<Set>,
 }
 
 impl Last {
     fn is_of(&self, files: &[(&str, &File)], flavour: Flavour) -> bool {
-        let same = |((path, data), (wanted, file)): (&(String, Arc<[u8]>), &(&str, &File))| {
-            path == wanted && Arc::ptr_eq(data, &file.data)
-        };
-        self.flavour == flavour && self.files.len() == files.len() && self.files.iter().zip(files).all(same)
+        let mut pairs = self.files.iter().zip(files);
+        self.flavour == flavour
+            && self.files.len() == files.len()
+            && pairs.all(|((path, data), (wanted, file))| path == wanted && Arc::ptr_eq(data, &file.data))
     }
 }
 

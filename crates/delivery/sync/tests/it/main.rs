@@ -191,11 +191,11 @@ async fn mistakes_are_shown_where_they_were_made_and_change_nothing() {
         &stage.push("hello", "main", "No YAML").await,
         expect![[r#"
         deploying d42835b No YAML, asked for by ada
-        failed: deploy/b.yaml:4:1: this is not YAML: invalid indentation in flow construct
-          4 | data: {{a: b}
-            | ^
+        failed: deploy/b.yaml:3:12: this is not YAML: a key has to be a word, not a collection
+          3 | metadata: {{name: extra}
+            |            ^
         nothing was changed: 9f759d8 Manifests is still deployed
-        => failed: deploy/b.yaml:4:1: this is not YAML: invalid indentation in flow construct
+        => failed: deploy/b.yaml:3:12: this is not YAML: a key has to be a word, not a collection
     "#]],
     );
     let status = stage.application("hello").await.status.unwrap();
