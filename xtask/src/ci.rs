@@ -55,17 +55,16 @@ fn cargo(what: &str, arguments: &[&str], clients: &[Client]) -> anyhow::Result<(
 
 /// The clients to test with: those that are named, those that are installed, or those that can be put below `target`.
 fn clients() -> Vec<Client> {
-    let all: [(&str, &str, fn() -> Option<PathBuf>); 4] = [
-        ("kubectl", "CORACLE_TEST_KUBECTL", kubectl),
-        ("Python client", "CORACLE_TEST_PYTHON", python),
-        ("helm", "CORACLE_TEST_HELM", helm),
-        ("client-go operator", "CORACLE_TEST_INFORMER", operator),
-    ];
-    all.map(|(what, variable, get)| {
+    let client = |what, variable, get: fn() -> Option<PathBuf>| {
         let program = env::var_os(variable).map(PathBuf::from).or_else(get);
         Client { what, variable, program }
-    })
-    .into()
+    };
+    vec![
+        client("kubectl", "CORACLE_TEST_KUBECTL", kubectl),
+        client("Python client", "CORACLE_TEST_PYTHON", python),
+        client("helm", "CORACLE_TEST_HELM", helm),
+        client("client-go operator", "CORACLE_TEST_INFORMER", operator),
+    ]
 }
 
 fn tools() -> PathBuf {

@@ -22,11 +22,14 @@ const ATTEMPTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const ANSWERS_KEPT: usize = 4096;
 
+/// What was answered, and until when it is believed.
+type Answer = (Instant, Option<Found>);
+
 /// See the module.
 pub struct WebhookTokens {
     remote: Remote,
     life: Duration,
-    answers: Mutex<HashMap<[u8; 32], (Instant, Option<Found>)>>,
+    answers: Mutex<HashMap<[u8; 32], Answer>>,
 }
 
 impl WebhookTokens {
