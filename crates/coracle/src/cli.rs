@@ -28,7 +28,7 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Start the platform
-    Up(Up),
+    Up(Box<Up>),
     /// Stop it and its containers; with --purge, leave nothing behind
     Down(Down),
     /// Tell the whole story on this machine, and check every step of it

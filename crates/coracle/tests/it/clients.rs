@@ -21,6 +21,8 @@ use kube::{
 use serde_json::json;
 
 const CLIENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
+/// What an operator says may wait to be heard.
+const LINES: usize = 1000;
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A program that an environment variable names, pointed at an engine; `None`, with a word, where there is none.
@@ -129,7 +131,7 @@ impl Operator {
         let mut command = tool(engine, "CORACLE_TEST_INFORMER", "operator").context("an operator")?;
         let mut child = command.args([name, "default"]).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
         let stdout = child.stdout.take().context("its output")?;
-        let (sender, lines) = mpsc::channel();
+        let (sender, lines) = mpsc::sync_channel(LINES);
         std::thread::spawn(move || {
             BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
