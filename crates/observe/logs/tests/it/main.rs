@@ -5,7 +5,6 @@
 mod hostile;
 mod http;
 mod kill;
-mod logcli;
 mod simulation;
 mod store;
 
