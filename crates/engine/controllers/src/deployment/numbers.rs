@@ -24,6 +24,12 @@ pub(super) fn available(set: &ReplicaSet) -> i32 {
     set.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0)
 }
 
+/// Available pods that can be counted on: a set that was just made smaller has lost the difference already, whatever its
+/// status still says.
+pub(super) fn lasting(set: &ReplicaSet) -> i32 {
+    available(set).min(size(set))
+}
+
 pub(super) fn is_rolling(deployment: &Deployment) -> bool {
     let strategy = deployment.spec.as_ref().and_then(|spec| spec.strategy.as_ref());
     strategy.and_then(|strategy| strategy.type_.as_deref()) != Some("Recreate")

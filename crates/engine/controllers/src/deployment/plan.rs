@@ -10,7 +10,7 @@ use k8s_openapi::{
 use super::{
     conditions::{self, Conditions, PROGRESSING},
     numbers::{
-        actual, available, desired, is_rolling, is_saturated, max_unavailable, new_set_size, proportional, size,
+        actual, desired, lasting, is_rolling, is_saturated, max_unavailable, new_set_size, proportional, size,
         was_sized_for_other,
     },
     revision::{annotate_new, annotate_size, find_new, new_set, revision},
@@ -173,13 +173,13 @@ impl Rollout<'_> {
             return false;
         }
         let needed = desired(self.deployment) - max_unavailable(self.deployment);
-        let new_unavailable = size(&self.sets[new]) - available(&self.sets[new]);
+        let new_unavailable = size(&self.sets[new]) - lasting(&self.sets[new]);
         let at_most = self.total() - needed - new_unavailable;
         if at_most <= 0 {
             return false;
         }
-        let unhealthy = self.shrink(&old, at_most, |set| size(set) - available(set));
-        let available: i32 = self.sets.iter().map(available).sum();
+        let unhealthy = self.shrink(&old, at_most, |set| size(set) - lasting(set));
+        let available: i32 = self.sets.iter().map(lasting).sum();
         let healthy = self.shrink(&old, available - needed, size);
         unhealthy + healthy > 0
     }

@@ -423,3 +423,19 @@ fn become_available(sets: &mut [ReplicaSet]) {
             serde_json::from_value(json!({"replicas": size, "readyReplicas": size, "availableReplicas": size})).ok();
     }
 }
+
+#[test]
+fn pods_that_a_smaller_set_still_counts_are_not_counted_on() {
+    // Of the four it says are available, one is about to go: five are there, and three are needed.
+    check(
+        &deployment(4, "b", json!({})),
+        vec![set("a", 1, 3, 4, 4, 4), set("b", 2, 2, 2, 2, 4)],
+        expect![[r#"
+            web-a from 3 to 1
+            note revision 2
+            Available=True MinimumReplicasAvailable: Deployment has minimum availability.
+            Progressing=True ReplicaSetUpdated: ReplicaSet "web-b" is progressing.
+            look again in 601s
+        "#]],
+    );
+}
