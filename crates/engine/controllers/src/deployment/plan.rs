@@ -10,7 +10,7 @@ use k8s_openapi::{
 use super::{
     conditions::{self, Conditions, PROGRESSING},
     numbers::{
-        actual, desired, lasting, is_rolling, is_saturated, max_unavailable, new_set_size, proportional, size,
+        actual, desired, is_rolling, is_saturated, lasting, max_unavailable, new_set_size, proportional, size,
         was_sized_for_other,
     },
     revision::{annotate_new, annotate_size, find_new, new_set, revision},
