@@ -7,8 +7,7 @@ mod images;
 mod push;
 
 use std::{
-    env,
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
@@ -19,13 +18,13 @@ use anyhow::{Context, bail, ensure};
 use coracle_harness::Engine;
 use serde::Deserialize;
 
+use crate::named::{self, program};
+
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/CONFORMANCE.md");
 /// The binaries, and what names them.
 const E2E_TEST: &str = "CORACLE_E2E_TEST";
 const GINKGO: &str = "CORACLE_GINKGO";
 const KUBECTL: &str = "CORACLE_TEST_KUBECTL";
-/// The engine to test; the one built last where it is not named.
-const BINARY: &str = "CORACLE_BINARY";
 
 /// What to run.
 #[derive(clap::Args)]
@@ -46,13 +45,13 @@ pub struct Conformance {
 
 /// Runs the tests, and fails when one of them does.
 pub fn run(chosen: &Conformance) -> anyhow::Result<()> {
-    let [e2e_test, ginkgo, kubectl] = [named(E2E_TEST)?, named(GINKGO)?, named(KUBECTL)?];
+    let [e2e_test, ginkgo, kubectl] = [program(E2E_TEST)?, program(GINKGO)?, program(KUBECTL)?];
     let focus = match &chosen.names {
         Some(file) => any_of(&fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?),
         None => chosen.focus.clone(),
     };
     ensure!(Engine::is_possible(), "the engine needs root");
-    let engine = Engine::start(&binary())?;
+    let engine = Engine::start(&named::engine())?;
     let images = images::load(&engine, Path::new(&e2e_test))?;
     let outcome = Command::new(ginkgo)
         .env("KUBE_TEST_REPO_LIST", images)
@@ -81,15 +80,6 @@ pub fn run(chosen: &Conformance) -> anyhow::Result<()> {
         fs::write(PAGE, page(&passed, &failed)?).context("writing docs/CONFORMANCE.md")?;
     }
     if failed.is_empty() { Ok(()) } else { bail!("{} tests failed", failed.len()) }
-}
-
-fn named(variable: &str) -> anyhow::Result<OsString> {
-    env::var_os(variable).with_context(|| format!("{variable} names no binary of a Kubernetes 1.35 tree"))
-}
-
-fn binary() -> PathBuf {
-    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/coracle");
-    env::var_os(BINARY).map_or_else(|| PathBuf::from(built), PathBuf::from)
 }
 
 fn with_prefix(prefix: &str, path: &OsStr) -> String {

@@ -4,6 +4,7 @@ mod ci;
 mod compare;
 mod conformance;
 mod layers;
+mod named;
 mod real;
 mod record;
 mod swap;

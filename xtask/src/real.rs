@@ -3,7 +3,6 @@
 //! The binaries are not part of this repository; environment variables name them.
 
 use std::{
-    env,
     ffi::OsString,
     fs::{self, File},
     net::TcpListener,
@@ -18,6 +17,8 @@ use coracle_certs::{Authority, Identity, LeafRequest, Usage};
 use coracle_clock::SystemClock;
 use jiff::SignedDuration;
 use serde_json::json;
+
+use crate::named::program;
 
 const ETCD: &str = "CORACLE_ETCD";
 const API_SERVER: &str = "CORACLE_KUBE_APISERVER";
@@ -72,10 +73,6 @@ pub struct ControlPlane {
     pub processes: Vec<Process>,
 }
 
-fn named(variable: &str) -> anyhow::Result<OsString> {
-    env::var_os(variable).with_context(|| format!("{variable} names no binary"))
-}
-
 fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
@@ -119,7 +116,7 @@ impl ControlPlane {
             format!("--initial-advertise-peer-urls={peer_url}"),
             format!("--initial-cluster=default={peer_url}"),
         ];
-        let etcd = Process::start("etcd", &named(ETCD)?, &etcd, dir)?;
+        let etcd = Process::start("etcd", &program(ETCD)?, &etcd, dir)?;
         let api_server = [
             format!("--etcd-servers={etcd_url}"),
             "--bind-address=127.0.0.1".to_owned(),
@@ -135,7 +132,7 @@ impl ControlPlane {
             "--authorization-mode=RBAC".to_owned(),
         ];
         let started = Instant::now();
-        let mut api = Process::start("kube-apiserver", &named(API_SERVER)?, &api_server, dir)?;
+        let mut api = Process::start("kube-apiserver", &program(API_SERVER)?, &api_server, dir)?;
         let kubeconfig = dir.join("admin.kubeconfig");
         let admin = leaf(&authority, "admin", &["system:masters"], Usage::Client)?;
         let url = format!("https://127.0.0.1:{port}");
@@ -186,8 +183,8 @@ pub fn start_workers(kubeconfig: &Path, authority_pem: &str, dir: &Path) -> anyh
     };
     let mut managing = common(free_port()?);
     managing.push(format!("--root-ca-file={}", authority.display()));
-    let manager = Process::start("kube-controller-manager", &named(CONTROLLER_MANAGER)?, &managing, dir)?;
-    let scheduler = Process::start("kube-scheduler", &named(SCHEDULER)?, &common(free_port()?), dir)?;
+    let manager = Process::start("kube-controller-manager", &program(CONTROLLER_MANAGER)?, &managing, dir)?;
+    let scheduler = Process::start("kube-scheduler", &program(SCHEDULER)?, &common(free_port()?), dir)?;
     Ok(vec![manager, scheduler])
 }
 

@@ -4,7 +4,7 @@
 use std::{
     fmt::Write as _,
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -24,10 +24,12 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::real::{self, ControlPlane, Process};
+use crate::{
+    named,
+    real::{self, ControlPlane, Process},
+};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/SWAP.md");
-const BINARY: &str = "CORACLE_BINARY";
 const PATIENCE: Duration = Duration::from_secs(90);
 const SELECTED: &str = "app=swapped";
 
@@ -58,9 +60,7 @@ pub fn run(chosen: &Swap) -> anyhow::Result<()> {
 }
 
 async fn theirs_on_ours() -> anyhow::Result<String> {
-    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/coracle");
-    let binary = std::env::var_os(BINARY).map_or_else(|| PathBuf::from(built), PathBuf::from);
-    let engine = Engine::start_with(&binary, &["--without=controllers,scheduler"])?;
+    let engine = Engine::start_with(&named::engine(), &["--without=controllers,scheduler"])?;
     let client = engine.client().await?;
     let authority = authority_of(&engine.kubeconfig())?;
     let dir = tempfile::tempdir()?;

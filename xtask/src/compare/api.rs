@@ -4,7 +4,6 @@
 use std::{
     fmt::Write as _,
     fs,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -20,10 +19,9 @@ use http_body_util::BodyExt;
 use kube::{Client, client::Body};
 use serde_json::json;
 
-use crate::real::ControlPlane;
+use crate::{named, real::ControlPlane};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/API-SPEED.md");
-const BINARY: &str = "CORACLE_BINARY";
 const OBJECTS: &str = "/api/v1/namespaces/default/configmaps";
 /// Requests under way at once.
 const AT_ONCE: usize = 16;
@@ -72,10 +70,8 @@ pub fn run(chosen: &Api) -> anyhow::Result<()> {
 }
 
 async fn ours(chosen: &Api) -> anyhow::Result<Figures> {
-    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/coracle");
-    let binary = std::env::var_os(BINARY).map_or_else(|| PathBuf::from(built), PathBuf::from);
     let start = Instant::now();
-    let engine = Engine::start(&binary)?;
+    let engine = Engine::start(&named::engine())?;
     let ready = start.elapsed();
     let pids = [u32::try_from(engine.pid())?];
     measure(chosen, ready, &engine.client().await?, &pids).await
