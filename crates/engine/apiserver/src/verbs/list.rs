@@ -74,12 +74,8 @@ impl Selection {
         let objects = all_served_values(resource, &records).await?;
         let selected = |(record, object): (Arc<Record>, &Value)| {
             let fields = object::meta(object, &resource.selectable).fields;
-            let matches = self.fields.matches(|path| match path {
-                "metadata.name" => Some(key_name(record.key())),
-                "metadata.namespace" => Some(key_namespace(record.key())),
-                path => fields.iter().find(|(known, _)| known.as_str() == path).map(|(_, value)| value.as_str()),
-            });
-            matches.then_some(record)
+            let field = |path: &str| fields.iter().find(|(known, _)| known.as_str() == path);
+            self.fields_match(&record, |path| field(path).map(|(_, value)| value.as_str())).then_some(record)
         };
         Ok(records.into_iter().zip(&objects).filter_map(selected).collect())
     }
@@ -92,13 +88,16 @@ impl Selection {
         if !self.labels.is_empty() && !self.labels.matches(|key| record.label(key)) {
             return false;
         }
-        self.by_content.is_some()
-            || self.fields.is_empty()
-            || self.fields.matches(|path| match path {
-                "metadata.name" => Some(key_name(record.key())),
-                "metadata.namespace" => Some(key_namespace(record.key())),
-                path => record.field(path),
-            })
+        self.by_content.is_some() || self.fields.is_empty() || self.fields_match(record, |path| record.field(path))
+    }
+
+    /// Whether the field selector matches; `field` finds what is no part of the key.
+    fn fields_match<'a>(&self, record: &'a Record, field: impl Fn(&str) -> Option<&'a str>) -> bool {
+        self.fields.matches(|path| match path {
+            "metadata.name" => Some(key_name(record.key())),
+            "metadata.namespace" => Some(key_namespace(record.key())),
+            path => field(path),
+        })
     }
 }
 
