@@ -62,7 +62,6 @@ async fn newer(server: &Server, generation: u64) {
 
 async fn look(server: &Server) {
     let known = server.aggregate.known();
-    let mut changed = false;
     for foreign in &known.all {
         let found = check(server, foreign).await;
         let before = foreign.state.load_full();
@@ -72,7 +71,8 @@ async fn look(server: &Server) {
         };
         if state.available != before.available || state.resources != before.resources {
             foreign.state.store(Arc::new(state));
-            changed = true;
+            // Before it is told: who reads that a version is available finds it in the discovery documents.
+            server.aggregate.changed();
         }
         tell(server, foreign, found.err()).await;
     }
@@ -80,9 +80,6 @@ async fn look(server: &Server) {
         if !known.all.iter().any(|foreign| foreign.record.uid() == record.uid()) {
             write_condition(server, record, "True", "Local", "Local APIServices are always available").await;
         }
-    }
-    if changed {
-        server.aggregate.changed();
     }
 }
 
