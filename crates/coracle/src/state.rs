@@ -10,13 +10,14 @@ use std::{
 use anyhow::{Context, bail};
 use nix::{
     errno::Errno,
-    fcntl::{Flock, FlockArg},
+    fcntl::{FcntlArg, fcntl},
+    libc,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::paths::DataDir;
 
-/// How long the locks of a killed engine may outlive it.
+/// How long the lock of a killed engine may outlive it, and one that starts may keep silent.
 const LAST_BREATH: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -45,34 +46,33 @@ pub struct Urls {
 }
 
 /// The lock on a data directory; released when it is dropped or its process ends, however it ends.
-pub struct EngineLock(#[expect(dead_code, reason = "held, not read")] Flock<File>);
+/// Of the open file rather than of the process, so that asking who holds it takes nothing from anybody.
+pub struct EngineLock(#[expect(dead_code, reason = "held, not read")] File);
 
 impl EngineLock {
     /// Takes the lock, or says who has it.
     pub fn take(dir: &DataDir) -> anyhow::Result<Self> {
         let path = dir.lock();
-        let mut file = open_lock(&path).with_context(|| format!("lock file {}", path.display()))?;
+        let file = open_lock(&path).with_context(|| format!("lock file {}", path.display()))?;
         let start = Instant::now();
         loop {
-            let refused = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => {
+            match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
+                Ok(_) => {
                     forget(dir)?;
-                    return Ok(Self(lock));
+                    return Ok(Self(file));
                 }
-                Err((unlocked, Errno::EWOULDBLOCK)) => unlocked,
-                Err((_, errno)) => return Err(errno).with_context(|| format!("lock file {}", path.display())),
-            };
+                Err(Errno::EAGAIN | Errno::EACCES) => {}
+                Err(errno) => return Err(errno).with_context(|| format!("lock file {}", path.display())),
+            }
             match read(dir) {
                 Some(state) if lives(state.pid) => bail!(
                     "an engine already runs in {} (process {}). `coracle status` shows it; --data-dir starts another one beside it",
                     dir.root().display(),
                     state.pid
                 ),
-                Some(_) if start.elapsed() < LAST_BREATH => {}
+                _ if start.elapsed() < LAST_BREATH => std::thread::sleep(LOOK_AGAIN),
                 _ => bail!("another engine is just starting or stopping in {}", dir.root().display()),
             }
-            file = refused;
-            std::thread::sleep(LOOK_AGAIN);
         }
     }
 }
@@ -88,10 +88,16 @@ fn open_lock(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().create(true).truncate(false).write(true).open(path)
 }
 
+fn whole_file() -> libc::flock {
+    let whole = |constant: i32| i16::try_from(constant).expect("a small constant");
+    libc::flock { l_type: whole(libc::F_WRLCK), l_whence: whole(libc::SEEK_SET), l_start: 0, l_len: 0, l_pid: 0 }
+}
+
 /// Whether some process holds the lock.
 pub fn is_running(dir: &DataDir) -> bool {
     let Ok(file) = OpenOptions::new().write(true).open(dir.lock()) else { return false };
-    matches!(Flock::lock(file, FlockArg::LockExclusiveNonblock), Err((_, Errno::EWOULDBLOCK)))
+    let mut holder = whole_file();
+    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut holder)).is_ok() && i32::from(holder.l_type) != libc::F_UNLCK
 }
 
 /// The state of the engine that runs in `dir`, or `None` when none does.
