@@ -109,9 +109,11 @@ fn new_pods<'a>(workload: &'a Value, scene: &'a Scene) -> Vec<&'a Value> {
     if text(workload, "/kind") != "Deployment" {
         return scene.pods.iter().filter(|pod| is_owned_by(pod, workload)).collect();
     }
-    let generation = workload.pointer("/metadata/generation").and_then(Value::as_i64);
-    if generation > workload.pointer("/status/observedGeneration").and_then(Value::as_i64) {
-        // The controller has not seen the new version yet; its newest ReplicaSet is still the old one.
+    let number = |pointer: &str| workload.pointer(pointer).and_then(Value::as_i64);
+    let is_seen = number("/metadata/generation") <= number("/status/observedGeneration");
+    if !is_seen || number("/status/updatedReplicas").unwrap_or(0) == 0 {
+        // The controller has not come to the new version yet (a change of scale it meets first, with the old one): the
+        // newest ReplicaSet is still the old one.
         return Vec::new();
     }
     let newest = scene
@@ -271,6 +273,17 @@ mod tests {
             901,
             expect!["not healthy after 15 minutes: 1/3 replicas ready"],
         );
+    }
+
+    #[test]
+    fn the_old_version_is_not_taken_for_the_new_one() {
+        let crashed = json!({"name": "web", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 3}}, "restartCount": 1});
+        for status in [
+            json!({"observedGeneration": 1, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 3}),
+            json!({"observedGeneration": 2, "replicas": 3, "availableReplicas": 3}),
+        ] {
+            assert_eq!(judge(&scene(crashed.clone(), status, 1)), Verdict::Progressing { ready: 0, wanted: 3 });
+        }
     }
 
     #[test]
