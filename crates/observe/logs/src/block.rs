@@ -4,11 +4,14 @@
 //! block   = zstd(text) zstd(columns)
 //! text    = (line "\n")*                                      in the order of stream and time
 //! columns = count (pairs)*                                    different structured metadata
-//!           ts:signed*  metadata:number*                      one each per row; ts as difference to the row before
+//!           unit ts:signed*  metadata:number*                 one each per row; the first ts as it is, the others as the
+//!                                                             difference to the row before in units: few clocks give nanoseconds
 //!           len:number*                                       one each per row, or nothing where no line has a newline in it
 //! ```
 
 use std::io;
+
+use zstd::bulk::Compressor;
 
 use crate::codec::{Fields, put_number, put_signed};
 use crate::entry::{pairs, put_pairs};
@@ -43,13 +46,12 @@ pub(crate) struct BlockMeta {
 pub(crate) struct BlockBuilder {
     pub(crate) text: Vec<u8>,
     pub(crate) runs: Vec<Run>,
-    stamps: Vec<u8>,
+    stamps: Vec<i64>,
     lens: Vec<u8>,
     /// Whether a line has a newline in it, so that lines do not simply end with one.
     has_newlines: bool,
     metadata_of: Vec<u8>,
     metadata: Vec<Vec<(String, String)>>,
-    last_ts: i64,
 }
 
 /// A block ready to be written.
@@ -61,8 +63,7 @@ pub(crate) struct Packed {
 
 impl BlockBuilder {
     pub(crate) fn push(&mut self, stream: u32, ts: i64, line: &str, metadata: &[(String, String)]) {
-        put_signed(&mut self.stamps, ts.wrapping_sub(self.last_ts));
-        self.last_ts = ts;
+        self.stamps.push(ts);
         put_number(&mut self.lens, line.len() as u64);
         self.has_newlines |= memchr::memchr(b'\n', line.as_bytes()).is_some();
         let number = self.number_of(metadata);
@@ -95,21 +96,32 @@ impl BlockBuilder {
         self.metadata.len() as u64
     }
 
-    pub(crate) fn pack(&self, level: i32) -> io::Result<Packed> {
-        let mut columns = Vec::with_capacity(self.stamps.len() + self.lens.len() + self.metadata_of.len() + 16);
+    /// Empty again, with the room it has.
+    pub(crate) fn clear(&mut self) {
+        self.text.clear();
+        self.runs.clear();
+        self.stamps.clear();
+        self.lens.clear();
+        self.metadata_of.clear();
+        self.metadata.clear();
+        self.has_newlines = false;
+    }
+
+    pub(crate) fn pack(&self, compressor: &mut Compressor<'_>) -> io::Result<Packed> {
+        let mut columns = Vec::with_capacity(self.stamps.len() * 4 + self.lens.len() + self.metadata_of.len() + 16);
         put_number(&mut columns, self.metadata.len() as u64);
         for metadata in &self.metadata {
             put_pairs(&mut columns, metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         }
-        columns.extend_from_slice(&self.stamps);
+        put_stamps(&mut columns, &self.stamps);
         columns.extend_from_slice(&self.metadata_of);
         if self.has_newlines {
             columns.extend_from_slice(&self.lens);
         }
         Ok(Packed {
-            text: zstd::bulk::compress(&self.text, level)?,
+            text: compressor.compress(&self.text)?,
             plain_columns_len: u32::try_from(columns.len()).map_err(io::Error::other)?,
-            columns: zstd::bulk::compress(&columns, level)?,
+            columns: compressor.compress(&columns)?,
         })
     }
 }
@@ -129,11 +141,7 @@ impl Columns {
         let mut fields = Fields(bytes);
         let count = fields.length()?;
         let metadata = (0..count).map(|_| pairs(&mut fields)).collect::<Option<_>>()?;
-        let (mut stamps, mut ts) = (Vec::with_capacity(rows), 0_i64);
-        for _ in 0..rows {
-            ts = ts.wrapping_add(fields.signed()?);
-            stamps.push(ts);
-        }
+        let stamps = stamps(&mut fields, rows)?;
         let metadata_of = (0..rows)
             .map(|_| fields.number().and_then(|number| u32::try_from(number).ok()))
             .collect::<Option<Vec<u32>>>()?;
@@ -163,6 +171,37 @@ impl Columns {
     }
 }
 
+fn put_stamps(into: &mut Vec<u8>, stamps: &[i64]) {
+    let steps = || stamps.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]));
+    let unit = steps().fold(0, |unit, step| common_divisor(unit, step.unsigned_abs()));
+    // A step as long as half of all time has no positive twin.
+    let unit = i64::try_from(unit).unwrap_or(1).max(1);
+    put_number(into, unit as u64);
+    if let Some(first) = stamps.first() {
+        put_signed(into, *first);
+    }
+    steps().for_each(|step| put_signed(into, step / unit));
+}
+
+fn common_divisor(one: u64, other: u64) -> u64 {
+    let (mut one, mut other) = (other, one);
+    // Mostly one that was found already divides the next number too.
+    while other != 0 {
+        (one, other) = (other, one % other);
+    }
+    one
+}
+
+fn stamps(fields: &mut Fields<'_>, rows: usize) -> Option<Vec<i64>> {
+    let unit = i64::try_from(fields.number()?).ok()?;
+    let mut stamps = Vec::with_capacity(rows);
+    for _ in 0..rows {
+        let read = fields.signed()?;
+        stamps.push(stamps.last().map_or(read, |before: &i64| before.wrapping_add(read.wrapping_mul(unit))));
+    }
+    Some(stamps)
+}
+
 fn starts_by_newlines(text: &[u8]) -> Vec<u32> {
     let after = memchr::memchr_iter(b'\n', text).map(|at| at as u32 + 1);
     std::iter::once(0).chain(after).collect()
@@ -175,4 +214,40 @@ fn starts_by_lens(fields: &mut Fields<'_>, rows: usize) -> Option<Vec<u32>> {
         starts.push(at);
     }
     Some(starts)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// A checksum may be right and what it covers wrong.
+        #[test]
+        fn any_columns_are_read_or_refused(
+            bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0..3_u8], 0..80),
+            rows in 0..12_usize,
+            text in "[a\n]{0,30}",
+        ) {
+            if let Some(columns) = Columns::decode(&bytes, rows, text.as_bytes()) {
+                for row in 0..rows {
+                    let _ = (columns.line(text.as_bytes(), row), columns.metadata(row));
+                }
+            }
+        }
+
+        #[test]
+        fn moments_come_back(
+            stamps in prop::collection::vec(prop_oneof![any::<i64>(), 0..1000_i64, Just(i64::MIN), Just(i64::MAX)], 0..50),
+            unit in prop::sample::select(vec![1_i64, 1000, 1_000_000, 37_000]),
+        ) {
+            let stamps: Vec<i64> = stamps.iter().map(|stamp| stamp.wrapping_mul(unit)).collect();
+            let mut bytes = Vec::new();
+            put_stamps(&mut bytes, &stamps);
+            let mut fields = Fields(&bytes);
+            prop_assert_eq!(super::stamps(&mut fields, stamps.len()), Some(stamps));
+            prop_assert!(fields.is_empty());
+        }
+    }
 }

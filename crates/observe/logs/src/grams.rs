@@ -29,10 +29,14 @@ const MAX_LOOKUPS: usize = 24;
 pub(crate) struct BlockGrams(Vec<u64>);
 
 impl BlockGrams {
-    pub(crate) fn of(text: &[u8]) -> Self {
-        let mut rows = vec![0; ROWS / 64];
-        each_gram(text, |row| rows[row / 64] |= 1 << (row % 64));
-        Self(rows)
+    pub(crate) fn new() -> Self {
+        Self(vec![0; ROWS / 64])
+    }
+
+    /// Those of another text instead.
+    pub(crate) fn read(&mut self, text: &[u8]) {
+        self.0.fill(0);
+        each_gram(text, |row| self.0[row / 64] |= 1 << (row % 64));
     }
 
     fn each(&self, mut each: impl FnMut(usize)) {
@@ -218,7 +222,15 @@ fn find_row(mut rows: &[u8], wanted: u8) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn grams_of(text: &[u8]) -> BlockGrams {
+        let mut grams = BlockGrams::new();
+        grams.read(text);
+        grams
+    }
 
     fn candidates(index: &[u8], needle: &str) -> u64 {
         let read = |offset: u64, into: &mut [u8]| {
@@ -235,7 +247,7 @@ mod tests {
         let mut builder = GramsBuilder::new();
         let texts = ["level=info msg=started", "level=warn msg=Slow id=4bf92f3577b34da6", "level=info msg=done"];
         for (block, text) in texts.iter().enumerate() {
-            builder.add(block, &BlockGrams::of(text.as_bytes()));
+            builder.add(block, &grams_of(text.as_bytes()));
         }
         let index = builder.finish(3);
         assert_eq!(candidates(&index, "level="), u64::MAX);
@@ -253,11 +265,23 @@ mod tests {
         let text: Vec<u8> =
             (0..5000_u32).flat_map(|n| format!("{:x} ", n.wrapping_mul(0x9e37_79b1)).into_bytes()).collect();
         let mut builder = GramsBuilder::new();
-        builder.add(5, &BlockGrams::of(&text));
+        builder.add(5, &grams_of(&text));
         let index = builder.finish(6);
         for start in (0..text.len() - 40).step_by(97) {
             let needle = std::str::from_utf8(&text[start..start + 3 + start % 37]).unwrap();
             assert_eq!(candidates(&index, needle) >> 5 & 1, 1, "{needle}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_index_is_asked_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..200), wanted: u8, row in 0..ROWS) {
+            let _ = find_row(&bytes, wanted);
+            let read = |offset: u64, into: &mut [u8]| {
+                into.iter_mut().zip(0..).for_each(|(byte, at)| *byte = bytes.get((offset + at) as usize % 200).copied().unwrap_or(1));
+                Ok(())
+            };
+            blocks_with(row, read, || ()).unwrap();
         }
     }
 }

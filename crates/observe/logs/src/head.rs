@@ -31,8 +31,9 @@ pub(crate) struct HeadStream {
     text: String,
     rows: Vec<Row>,
     metadata: Vec<Metadata>,
-    /// Rows by moment and checksum of the line, so that a line that comes twice is kept once.
-    seen: HashMap<(i64, u32), u32>,
+    /// Rows by moment and checksum of the line, so that a line that comes twice is kept once. Not there as long as lines
+    /// come in order: then only the last ones can be meant.
+    seen: Option<HashMap<(i64, u32), u32>>,
     pub(crate) earliest: i64,
     pub(crate) latest: i64,
 }
@@ -55,38 +56,37 @@ pub(crate) struct HeadEntry<'h> {
 }
 
 impl Head {
-    pub(crate) fn add(&mut self, known: &Arc<Known>, entry: &Entry) {
+    pub(crate) fn add(&mut self, known: &Arc<Known>, entries: &[Entry]) {
         let stream = self.streams.entry(known.id).or_insert_with(|| HeadStream {
             known: Arc::clone(known),
             text: String::new(),
             rows: Vec::new(),
             metadata: Vec::new(),
-            seen: HashMap::new(),
+            seen: None,
             earliest: i64::MAX,
             latest: i64::MIN,
         });
-        if stream.add(entry) {
-            self.bytes += entry.bytes() + ROW_BYTES;
+        for entry in entries {
+            if stream.add(entry) {
+                self.bytes += entry.bytes() + ROW_BYTES;
+            }
         }
     }
 
     /// Gives up what only those need who add lines.
     pub(crate) fn freeze(&mut self) {
-        self.streams.values_mut().for_each(|stream| stream.seen = HashMap::new());
+        self.streams.values_mut().for_each(|stream| stream.seen = None);
     }
 }
 
 impl HeadStream {
     fn add(&mut self, entry: &Entry) -> bool {
-        let key = (entry.ts, crc32c::crc32c(entry.line.as_bytes()));
-        if let Some(row) = self.seen.get(&key) {
-            let twin = self.entry(self.rows[*row as usize]);
-            if twin.line == entry.line && *twin.metadata == *entry.metadata {
-                return false;
-            }
+        if entry.ts <= self.latest && self.is_known(entry) {
+            return false;
         }
-        let number = |len: usize| u32::try_from(len).expect("a head is far smaller than four gigabytes");
-        self.seen.insert(key, number(self.rows.len()));
+        if let Some(seen) = &mut self.seen {
+            seen.insert(key(entry.ts, &entry.line), number(self.rows.len()));
+        }
         let metadata = match self.metadata.last() {
             _ if entry.metadata.is_empty() => 0,
             Some(last) if **last == *entry.metadata => number(self.metadata.len()),
@@ -100,6 +100,25 @@ impl HeadStream {
         self.earliest = self.earliest.min(entry.ts);
         self.latest = self.latest.max(entry.ts);
         true
+    }
+
+    /// Whether the line is here; asked of lines that are not newer than all others.
+    fn is_known(&mut self, entry: &Entry) -> bool {
+        /// Lines of one moment that are looked through before they are put in a table.
+        const LOOK_BACK: usize = 16;
+        let is_twin = |twin: HeadEntry<'_>| twin.line == entry.line && *twin.metadata == *entry.metadata;
+        if self.seen.is_none() && entry.ts == self.latest {
+            let mut last = self.rows.iter().rev().take_while(|row| row.ts == entry.ts).take(LOOK_BACK + 1);
+            if last.clone().count() <= LOOK_BACK {
+                return last.any(|row| is_twin(self.entry(*row)));
+            }
+        }
+        if self.seen.is_none() {
+            let keys = self.entries().enumerate().map(|(row, entry)| (key(entry.ts, entry.line), number(row)));
+            self.seen = Some(keys.collect());
+        }
+        let row = self.seen.as_ref().and_then(|seen| seen.get(&key(entry.ts, &entry.line)));
+        row.is_some_and(|row| is_twin(self.entry(self.rows[*row as usize])))
     }
 
     fn entry(&self, row: Row) -> HeadEntry<'_> {
@@ -130,4 +149,12 @@ impl HeadStream {
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
+}
+
+fn key(ts: i64, line: &str) -> (i64, u32) {
+    (ts, crc32c::crc32c(line.as_bytes()))
+}
+
+fn number(len: usize) -> u32 {
+    u32::try_from(len).expect("a head is far smaller than four gigabytes")
 }

@@ -166,3 +166,21 @@ fn batches(payload: &[u8]) -> Option<Vec<Batch>> {
     }
     Some(batches)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_payload_is_read_or_refused(plain in prop::collection::vec(prop_oneof![any::<u8>(), 0..3_u8], 0..80), len in any::<u32>()) {
+            let packed = zstd::bulk::compress(&plain, COMPRESSION_LEVEL).unwrap();
+            for len in [plain.len() as u32, len % 100] {
+                let _ = batches(&[&len.to_le_bytes()[..], &packed].concat());
+            }
+            let _ = batches(&plain);
+        }
+    }
+}

@@ -107,10 +107,8 @@ impl Shared {
         self.head.since.get_or_insert(now);
         for stream in &batch.streams {
             let known = self.streams.intern(&batch.tenant, &stream.labels);
-            for entry in &stream.entries {
-                self.head.add(&known, entry);
-                self.newest = self.newest.max(Some(entry.ts));
-            }
+            self.head.add(&known, &stream.entries);
+            self.newest = self.newest.max(stream.entries.iter().map(|entry| entry.ts).max());
         }
     }
 

@@ -4,6 +4,7 @@
 mod append;
 mod collect;
 mod index;
+mod labeller;
 mod rebuild;
 
 use std::{collections::BTreeMap, io, sync::Arc};
@@ -12,8 +13,9 @@ use coracle_disk::Disk;
 use hashbrown::HashMap;
 
 pub(crate) use append::Staged;
-pub(crate) use collect::Collected;
+pub(crate) use collect::Wanted;
 pub(crate) use index::LabelIndex;
+pub(crate) use labeller::Labeller;
 
 use crate::{
     codec::{ChunkKind, histograms::OpenHistograms, open::OpenFloats},
@@ -62,6 +64,14 @@ impl Open {
             Self::Nothing => None,
             Self::Floats(chunk) => Some((chunk.first_ms(), chunk.last_ms())),
             Self::Histograms(chunk) => Some((chunk.first_ms(), chunk.last_ms())),
+        }
+    }
+
+    /// The last sample, if it is a float.
+    fn newest_float(&self) -> Option<(i64, f64)> {
+        match self {
+            Self::Floats(chunk) => Some((chunk.last_ms(), chunk.last_value())),
+            _ => None,
         }
     }
 

@@ -243,6 +243,7 @@ pub fn write_sample(into: &mut String, labels: &Labels, time_ms: i64, value: f64
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -279,5 +280,14 @@ mod tests {
         "#]]
         .assert_eq(&text);
         assert_eq!(read_line(&text, true), Ok(Line::Sample { labels, value: 0.25, time_ms: Some(-1500) }));
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_read_or_refused(line in "\\PC{0,60}", bent in "[a-z0-9_:{}=\",\\\\# .+NaInfEOF\n-]{0,60}", strict: bool) {
+            for text in [&line, &bent, &format!("# {bent}"), &format!("up{{{bent}}} 1")] {
+                let _ = read_line(text, strict);
+            }
+        }
     }
 }

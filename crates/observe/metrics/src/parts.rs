@@ -14,6 +14,8 @@ use crate::{
 
 /// One source of samples.
 pub(crate) enum Source {
+    /// The only one there is.
+    Sample(f64),
     /// A chunk that is in memory.
     Bytes(ChunkKind, Box<[u8]>),
     Spilled(Arc<SpillReader>, ChunkRef),
@@ -40,6 +42,10 @@ impl Part {
     fn read(&self, start_ms: i64, end_ms: i64, into: &mut Columns) -> Result<(), StoreError> {
         let broken = |file: &str| StoreError::damaged(file, "a chunk cannot be decoded");
         match &self.source {
+            Source::Sample(value) => {
+                into.floats.push(self.first_ms, *value);
+                Ok(())
+            }
             Source::Bytes(kind, bytes) => {
                 kind.decode(bytes, start_ms, end_ms, into).ok_or_else(|| broken("a chunk in memory"))
             }

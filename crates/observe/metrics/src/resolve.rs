@@ -14,16 +14,25 @@ pub(crate) trait Index {
     fn postings_count(&self, name: &str, value: &str) -> Result<usize, StoreError>;
     /// How many values the label has.
     fn values_count(&self, name: &str) -> usize;
-    /// Appends, in any order, the series with a value that begins with `prefix` and is `wanted`.
+    /// Appends, in any order, the series with a value that is `wanted`; all such values have what is in `common`.
     fn read_matching(
         &self,
         name: &str,
-        prefix: &str,
+        common: Common<'_>,
         wanted: &dyn Fn(&str) -> bool,
         into: &mut Vec<u32>,
     ) -> Result<(), StoreError>;
     /// Keeps the series for which every matcher says yes, looking at each.
     fn retain_matching(&self, series: &mut Vec<u32>, matchers: &[&Matcher]) -> Result<(), StoreError>;
+}
+
+/// What values have in common that are looked for; empty where nothing is known.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Common<'a> {
+    /// They begin with it.
+    pub(crate) prefix: &'a str,
+    /// They hold it somewhere.
+    pub(crate) needle: &'a str,
 }
 
 /// Looking at a series costs about as much as so many entries of a list.
@@ -70,7 +79,7 @@ pub(crate) fn resolve(index: &dyn Index, matchers: &[Matcher]) -> Result<Vec<u32
             continue;
         }
         others.clear();
-        index.read_matching(&matcher.name, "", &|value| !matcher.matches(value), &mut others)?;
+        index.read_matching(&matcher.name, Common::default(), &|value| !matcher.matches(value), &mut others)?;
         postings::sort(&mut others, index.series_count());
         postings::retain(&mut found, &others, false);
     }
@@ -104,9 +113,10 @@ fn read(index: &dyn Index, matcher: &Matcher, into: &mut Vec<u32>) -> Result<(),
             }
         }
         (MatchOp::Regex, None) => {
-            index.read_matching(&matcher.name, matcher.prefix(), &|value| matcher.matches(value), into)?;
+            let common = Common { prefix: matcher.prefix(), needle: matcher.needle() };
+            index.read_matching(&matcher.name, common, &|value| matcher.matches(value), into)?;
         }
-        _ => index.read_matching(&matcher.name, "", &|value| matcher.matches(value), into)?,
+        _ => index.read_matching(&matcher.name, Common::default(), &|value| matcher.matches(value), into)?,
     }
     postings::sort(into, index.series_count());
     Ok(())

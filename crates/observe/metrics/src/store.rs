@@ -23,7 +23,7 @@ use coracle_clock::Clock;
 use coracle_disk::{Directory, Disk};
 use parking_lot::{Mutex, RwLock};
 
-pub use export::ExportedSeries;
+pub use export::{Exported, ExportedSeries};
 pub use status::{HeadStatistics, NamedCount, Statistics};
 
 use crate::{

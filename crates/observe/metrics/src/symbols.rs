@@ -1,6 +1,7 @@
 //! Names and values of labels, each kept once and known by a number.
 
 use hashbrown::HashTable;
+use memchr::memmem;
 
 use crate::hash;
 
@@ -46,6 +47,37 @@ impl Symbols {
         self.by_text.find(hash, |symbol| self.get(*symbol) == wanted).copied()
     }
 
+    /// The symbols whose texts hold a needle, ascending; nothing when they are more than `most`. One search over all pages:
+    /// texts lie in the order of their numbers.
+    pub(crate) fn holding(&self, needle: &str, most: usize) -> Option<Vec<Symbol>> {
+        if needle.is_empty() {
+            return None;
+        }
+        let finder = memmem::Finder::new(needle);
+        let mut found = Vec::new();
+        let mut places = &self.places[..];
+        for (number, page) in self.pages.iter().enumerate() {
+            let here = places.partition_point(|place| place.page as usize == number);
+            let first = self.places.len() - places.len();
+            let mut from = 0;
+            while let Some(at) = finder.find(&page.as_bytes()[from..]) {
+                let at = from + at;
+                let index = places[..here].partition_point(|place| usize::from(place.at) <= at) - 1;
+                let end = usize::from(places[index].at) + usize::from(places[index].len);
+                // What begins in one text and ends in the next is in neither.
+                if at + needle.len() <= end {
+                    found.push((first + index) as Symbol);
+                    if found.len() > most {
+                        return None;
+                    }
+                }
+                from = end;
+            }
+            places = &places[here..];
+        }
+        Some(found)
+    }
+
     pub(crate) fn intern(&mut self, wanted: &str) -> Symbol {
         debug_assert!(wanted.len() <= TEXT_BYTES_MAX);
         if let Some(symbol) = self.find(wanted) {
@@ -81,5 +113,29 @@ impl Symbols {
     pub(crate) fn heap_bytes(&self) -> usize {
         let text: usize = self.pages.iter().map(String::capacity).sum();
         text + self.places.capacity() * size_of::<Place>() + self.by_text.capacity() * 5
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_search_over_all_texts_finds_what_each_holds(texts in prop::collection::vec("[ab]{0,5}", 0..300), needle in "[ab]{1,3}") {
+            let mut symbols = Symbols::default();
+            texts.iter().for_each(|text| {
+                symbols.intern(text);
+                // So that there are several pages.
+                symbols.intern(&format!("{text}{}", "-".repeat(2000)));
+            });
+            let expected: Vec<Symbol> = (0..symbols.len()).filter(|symbol| symbols.get(*symbol).contains(&needle)).collect();
+            prop_assert_eq!(symbols.holding(&needle, usize::MAX), Some(expected.clone()));
+            if let Some(fewer) = expected.len().checked_sub(1) {
+                prop_assert_eq!(symbols.holding(&needle, fewer), None);
+            }
+        }
     }
 }

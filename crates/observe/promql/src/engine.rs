@@ -14,6 +14,7 @@ mod info;
 mod instant;
 mod labels;
 mod matching;
+mod natural;
 mod over_time;
 mod prepare;
 mod quantile;
@@ -142,7 +143,7 @@ impl Engine {
         time_ms: i64,
         interrupt: Interrupt<'_>,
     ) -> Result<Answer, QueryError> {
-        let frame = Frame { start_ms: time_ms, step_ms: 1, steps: 1 };
+        let frame = Frame { start_ms: time_ms, step_ms: 1, steps: 1, is_range: false };
         let prepared = prepare::prepare(expr, time_ms, time_ms, 0)?;
         let context = Context::new(&self.options, storage, interrupt);
         let value_type = prepared.value_type();
@@ -184,9 +185,8 @@ impl Engine {
         if steps > self.options.max_samples {
             return Err(QueryError::TooManySamples);
         }
-        let frame = Frame { start_ms, step_ms, steps };
-        let mut context = Context::new(&self.options, storage, interrupt);
-        context.is_range = start_ms != end_ms;
+        let frame = Frame { start_ms, step_ms, steps, is_range: start_ms != end_ms };
+        let context = Context::new(&self.options, storage, interrupt);
         context.check("expression evaluation")?;
         let series = eval::finish(&context, eval::eval(&context, &prepared, frame)?)?;
         let mut matrix: Vec<MatrixSeries> = series.into_iter().map(|series| series.into_matrix(frame)).collect();

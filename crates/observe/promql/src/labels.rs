@@ -46,9 +46,17 @@ impl Labels {
 
     /// Of pairs that are ordered by name already, each name once, no value empty.
     pub fn from_sorted<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut writer = Writer(String::with_capacity(256));
+        Self::from_sorted_in(&mut String::with_capacity(256), pairs)
+    }
+
+    /// As [`Labels::from_sorted`], written in a buffer that can be used again.
+    pub fn from_sorted_in<'a>(buffer: &mut String, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut writer = Writer(std::mem::take(buffer));
+        writer.0.clear();
         pairs.into_iter().for_each(|(name, value)| writer.push(name, value));
-        writer.finish()
+        let labels = Self(Arc::from(writer.0.as_str()));
+        *buffer = writer.0;
+        labels
     }
 
     pub fn is_empty(&self) -> bool {

@@ -19,4 +19,4 @@ pub use engine::{Answer, Engine, EngineOptions, QueryError, Value};
 pub use histogram::FloatHistogram;
 pub use labels::{Labels, LabelsBuilder};
 pub use matcher::{MatchOp, Matcher};
-pub use storage::{Column, Columns, SelectHints, Selected, Series, Storage, StorageError, is_stale};
+pub use storage::{Column, Columns, SelectHints, Selected, SeriesSet, Storage, StorageError, is_stale};

@@ -76,6 +76,15 @@ impl Matcher {
         }
     }
 
+    /// A text that every value that passes holds somewhere; empty when none is known.
+    pub fn needle(&self) -> &str {
+        match (self.op, self.pattern.as_deref()) {
+            (MatchOp::Equal, _) => &self.value,
+            (MatchOp::Regex, Some(pattern)) => pattern.needle(),
+            _ => "",
+        }
+    }
+
     /// What every value that the regular expression matches begins with; empty when nothing is known.
     pub fn prefix(&self) -> &str {
         self.pattern.as_deref().map_or("", Pattern::prefix)
@@ -106,6 +115,8 @@ enum Pattern {
         first: String,
         middle: Vec<memmem::Finder<'static>>,
         last: String,
+        /// The piece from the middle, or else from the ends, that the fewest values are likely to hold: the longest.
+        needle: String,
     },
     Any,
     NotEmpty,
@@ -147,8 +158,13 @@ impl Pattern {
         let last = pieces.pop()?;
         let mut pieces = pieces.into_iter();
         let first = pieces.next()?;
-        let middle = pieces.map(|piece| memmem::Finder::new(&piece).into_owned()).collect();
-        Some(Pattern::Pieces { first, middle, last })
+        let middle: Vec<String> = pieces.collect();
+        let longest = |texts: &mut dyn Iterator<Item = &String>| texts.max_by_key(|text| text.len()).cloned();
+        let needle = longest(&mut middle.iter().filter(|piece| !piece.is_empty()))
+            .or_else(|| longest(&mut [&last, &first].into_iter()))
+            .unwrap_or_default();
+        let middle = middle.iter().map(|piece| memmem::Finder::new(piece).into_owned()).collect();
+        Some(Pattern::Pieces { first, middle, last, needle })
     }
 
     fn matches(&self, value: &str) -> bool {
@@ -157,13 +173,21 @@ impl Pattern {
             Pattern::OneOf(values) => values.binary_search_by(|one| one.as_str().cmp(value)).is_ok(),
             Pattern::Prefix(prefix) => value.strip_prefix(prefix.as_str()).is_some_and(|rest| !rest.is_empty()),
             Pattern::Suffix(suffix) => value.strip_suffix(suffix.as_str()).is_some_and(|rest| !rest.is_empty()),
-            Pattern::Pieces { first, middle, last } => {
+            Pattern::Pieces { first, middle, last, .. } => {
                 let inner = value.strip_prefix(first.as_str()).and_then(|rest| rest.strip_suffix(last.as_str()));
                 inner.is_some_and(|inner| has_in_order(inner.as_bytes(), middle))
             }
             Pattern::Any => true,
             Pattern::NotEmpty => !value.is_empty(),
             Pattern::Compiled { regex, prefix } => value.starts_with(prefix.as_str()) && regex.is_match(value),
+        }
+    }
+
+    fn needle(&self) -> &str {
+        match self {
+            Pattern::Prefix(text) | Pattern::Suffix(text) | Pattern::Pieces { needle: text, .. } => text,
+            Pattern::OneOf(values) if values.len() == 1 => &values[0],
+            _ => self.prefix(),
         }
     }
 
@@ -240,6 +264,7 @@ mod tests {
                 let matcher = Matcher::new(MatchOp::Regex, "x", &source).unwrap();
                 prop_assert_eq!(matcher.matches(&value), regex.is_match(&value), "{} {}", source, value);
                 prop_assert!(!regex.is_match(&value) || value.starts_with(matcher.prefix()));
+                prop_assert!(!regex.is_match(&value) || value.contains(matcher.needle()));
             }
         }
     }

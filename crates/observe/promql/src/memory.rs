@@ -6,7 +6,7 @@ use crate::{
     histogram::{CounterResetHint, FloatHistogram},
     labels::Labels,
     matcher::Matcher,
-    storage::{Column, Columns, SelectHints, Selected, Series, Storage, StorageError},
+    storage::{Column, Columns, SelectHints, Selected, SeriesSet, Storage, StorageError},
 };
 
 /// Series in the order in which they came.
@@ -92,21 +92,25 @@ impl Storage for MemoryStorage {
         if hints.sorted {
             found.sort_by(|one, other| one.labels.cmp(&other.labels));
         }
-        let series = found.into_iter().map(|series| Box::new(Reader(series)) as Box<dyn Series>).collect();
-        Ok(Selected { series, warnings: Vec::new() })
+        Ok(Selected { series: Box::new(Found(found)), warnings: Vec::new() })
     }
 }
 
-struct Reader(Arc<MemorySeries>);
+struct Found(Vec<Arc<MemorySeries>>);
 
-impl Series for Reader {
-    fn labels(&self) -> &Labels {
-        &self.0.labels
+impl SeriesSet for Found {
+    fn len(&self) -> usize {
+        self.0.len()
     }
 
-    fn read(&self, start_ms: i64, end_ms: i64, columns: &mut Columns) -> Result<(), StorageError> {
-        copy(&self.0.columns.floats, start_ms, end_ms, &mut columns.floats);
-        copy(&self.0.columns.histograms, start_ms, end_ms, &mut columns.histograms);
+    fn labels(&self, at: usize) -> &Labels {
+        &self.0[at].labels
+    }
+
+    fn read(&self, at: usize, start_ms: i64, end_ms: i64, columns: &mut Columns) -> Result<(), StorageError> {
+        let from = &self.0[at].columns;
+        copy(&from.floats, start_ms, end_ms, &mut columns.floats);
+        copy(&from.histograms, start_ms, end_ms, &mut columns.histograms);
         Ok(())
     }
 }

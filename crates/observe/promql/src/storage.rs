@@ -45,10 +45,10 @@ pub struct SelectHints {
     pub range_ms: i64,
     /// The function or aggregation directly around the selector, or nothing; `series` when no samples will be read.
     pub function: String,
-    /// Labels of the aggregation directly around the selector.
-    pub grouping: Vec<String>,
-    /// Whether `grouping` is a `by` (and not a `without`).
-    pub by: bool,
+    /// The only labels that matter, if not all do: a store may leave the others out. Series stay apart all the same.
+    pub only_labels: Option<Vec<String>>,
+    /// Whether of each series nothing but its newest sample up to `end_ms` is wanted.
+    pub newest_only: bool,
     /// At most so many series are wanted; 0 for all.
     pub limit: usize,
     /// Whether the answer has to be ordered by labels.
@@ -58,20 +58,25 @@ pub struct SelectHints {
 }
 
 /// What was found.
-#[derive(Default)]
 pub struct Selected {
-    pub series: Vec<Box<dyn Series>>,
+    pub series: Box<dyn SeriesSet>,
     /// For the person who asked: what may be missing, and why.
     pub warnings: Vec<String>,
 }
 
-/// One series, whose samples are read on demand.
-pub trait Series: Send + Sync {
-    fn labels(&self) -> &Labels;
+/// Series, whose samples are read on demand. One thing for all of them: there may be a million.
+pub trait SeriesSet: Send + Sync {
+    fn len(&self) -> usize;
 
-    /// Appends the samples with `start_ms <= t <= end_ms` in ascending order of time, stale markers included. At one
-    /// time there is one sample, float or histogram.
-    fn read(&self, start_ms: i64, end_ms: i64, columns: &mut Columns) -> Result<(), StorageError>;
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn labels(&self, at: usize) -> &Labels;
+
+    /// Appends a series' samples with `start_ms <= t <= end_ms` in ascending order of time, stale markers included. At
+    /// one time there is one sample, float or histogram.
+    fn read(&self, at: usize, start_ms: i64, end_ms: i64, columns: &mut Columns) -> Result<(), StorageError>;
 }
 
 /// Samples as columns; the evaluator keeps one and clears it between series.

@@ -22,7 +22,7 @@ pub fn run(dir: &DataDir, export: &MetricsExport) -> anyhow::Result<()> {
     let store = super::open_existing(dir)?;
     let mut out = BufWriter::new(std::io::stdout().lock());
     let (mut columns, mut text, mut left_out) = (Columns::default(), String::new(), 0);
-    for series in store.export(&matchers, start_ms, end_ms)? {
+    for series in store.export(&matchers, start_ms, end_ms)?.iter() {
         columns.clear();
         series.read(start_ms, end_ms, &mut columns)?;
         left_out += columns.histograms.len();

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, io, sync::Arc};
 
 use coracle_disk::{Disk, DiskFile};
+use zstd::bulk::Compressor;
 
 use super::{Footer, Segment, SegmentId};
 use crate::{
@@ -29,7 +30,24 @@ pub(crate) struct SegmentWriter<'d> {
     current: BlockBuilder,
     /// Blocks that wait for others, to be compressed side by side.
     waiting: Vec<BlockBuilder>,
+    /// Blocks that were written, for their room.
+    spare: Vec<BlockBuilder>,
+    /// One for each block that waits.
+    packers: Vec<Packer>,
     lines: u64,
+}
+
+/// What makes a block ready to be written, and has its memory from block to block.
+struct Packer {
+    compressor: Compressor<'static>,
+    grams: BlockGrams,
+}
+
+impl Packer {
+    fn pack(&mut self, block: &BlockBuilder) -> io::Result<Packed> {
+        self.grams.read(&block.text);
+        block.pack(&mut self.compressor)
+    }
 }
 
 impl<'d> SegmentWriter<'d> {
@@ -53,6 +71,8 @@ impl<'d> SegmentWriter<'d> {
             blocks: Vec::new(),
             current: BlockBuilder::default(),
             waiting: Vec::new(),
+            spare: Vec::new(),
+            packers: Vec::new(),
             lines: 0,
         })
     }
@@ -79,21 +99,25 @@ impl<'d> SegmentWriter<'d> {
     }
 
     fn end_block(&mut self) -> io::Result<()> {
-        self.waiting.push(std::mem::take(&mut self.current));
+        let next = self.spare.pop().unwrap_or_default();
+        self.waiting.push(std::mem::replace(&mut self.current, next));
         if self.waiting.len() >= self.options.threads { self.write_waiting() } else { Ok(()) }
     }
 
     fn write_waiting(&mut self) -> io::Result<()> {
-        let waiting = std::mem::take(&mut self.waiting);
-        let level = self.options.compression_level;
-        let work = |block: &BlockBuilder| Ok((block.pack(level)?, BlockGrams::of(&block.text)));
-        let done: Vec<io::Result<(Packed, BlockGrams)>> = std::thread::scope(|scope| {
-            let running: Vec<_> = waiting.iter().map(|block| scope.spawn(move || work(block))).collect();
+        let mut waiting = std::mem::take(&mut self.waiting);
+        while self.packers.len() < waiting.len() {
+            let compressor = Compressor::new(self.options.compression_level)?;
+            self.packers.push(Packer { compressor, grams: BlockGrams::new() });
+        }
+        let done: Vec<io::Result<Packed>> = std::thread::scope(|scope| {
+            let pairs = waiting.iter().zip(&mut self.packers);
+            let running: Vec<_> = pairs.map(|(block, packer)| scope.spawn(move || packer.pack(block))).collect();
             running.into_iter().map(|thread| thread.join().expect("compressing does not panic")).collect()
         });
-        for (block, done) in waiting.into_iter().zip(done) {
-            let (packed, grams) = done?;
-            self.grams.add(self.blocks.len(), &grams);
+        for (at, done) in done.into_iter().enumerate() {
+            let (packed, block) = (done?, &mut waiting[at]);
+            self.grams.add(self.blocks.len(), &self.packers[at].grams);
             let crc = crc32c::crc32c_append(crc32c::crc32c(&packed.text), &packed.columns);
             let len = |len: usize| u32::try_from(len).map_err(io::Error::other);
             self.blocks.push(BlockMeta {
@@ -103,11 +127,13 @@ impl<'d> SegmentWriter<'d> {
                 plain_text_len: len(block.text.len())?,
                 plain_columns_len: packed.plain_columns_len,
                 crc,
-                runs: block.runs,
+                runs: std::mem::take(&mut block.runs),
             });
+            block.clear();
             self.write(&packed.text)?;
             self.write(&packed.columns)?;
         }
+        self.spare.append(&mut waiting);
         Ok(())
     }
 

@@ -23,7 +23,7 @@ use crate::{
     frame::{self, FileKind, HEADER_BYTES},
     parts::Deleted,
     postings,
-    resolve::Index,
+    resolve::{Common, Index},
     texts::Texts,
 };
 
@@ -291,11 +291,11 @@ impl Index for Block {
     fn read_matching(
         &self,
         name: &str,
-        prefix: &str,
+        common: Common<'_>,
         wanted: &dyn Fn(&str) -> bool,
         into: &mut Vec<u32>,
     ) -> Result<(), StoreError> {
-        self.each_value(name, prefix, &mut |value, list| match wanted(value) {
+        self.each_value(name, common.prefix, &mut |value, list| match wanted(value) {
             true => self.read_list(list, into),
             false => Ok(()),
         })

@@ -143,3 +143,27 @@ fn symbol_text(page: &[u8], index: u32) -> Option<&str> {
     let start = if index == 0 { 0 } else { end_of(index - 1)? };
     std::str::from_utf8(texts.get(start..end_of(index)?)?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// A checksum may be right and what it covers wrong.
+        #[test]
+        fn any_page_is_read_or_refused(bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0..4_u8, Just(255)], 0..120), index in 0..70_u32) {
+            if let Some(starts) = starts(&bytes) {
+                for start in starts {
+                    let _ = take_series(&mut Cursor(&bytes[start as usize..]), i64::MAX - 5);
+                }
+            }
+            let _ = take_series(&mut Cursor(&bytes), 0);
+            if bytes.len() >= 4 {
+                let _ = symbol_text(&bytes, index);
+            }
+            let _ = super::super::BlockDirectory::decode(&bytes);
+        }
+    }
+}

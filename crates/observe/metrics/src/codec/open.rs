@@ -36,6 +36,10 @@ impl OpenFloats {
         self.last_ms
     }
 
+    pub(crate) fn last_value(&self) -> f64 {
+        f64::from_bits(self.last_value)
+    }
+
     pub(crate) fn len_bytes(&self) -> usize {
         self.bits.len_bytes()
     }

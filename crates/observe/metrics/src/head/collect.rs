@@ -7,6 +7,7 @@ use coracle_promql::Labels;
 use super::Head;
 use crate::{
     StoreError,
+    found::Found,
     parts::{Deleted, Part, Source},
     spill::ChunkRef,
 };
@@ -18,20 +19,47 @@ pub(crate) struct Collected {
     pub(crate) deleted: Deleted,
 }
 
+/// What a query wants of series.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) start_ms: i64,
+    pub(crate) end_ms: i64,
+    /// Whether a series' newest sample up to `end_ms` is enough.
+    pub(crate) newest_only: bool,
+    /// The labels that matter, if not all do.
+    pub(crate) only_labels: Option<&'a [String]>,
+}
+
+impl Wanted<'_> {
+    pub(crate) fn all_in(start_ms: i64, end_ms: i64) -> Self {
+        Self { start_ms, end_ms, newest_only: false, only_labels: None }
+    }
+
+    pub(crate) fn overlaps(&self, first_ms: i64, last_ms: i64) -> bool {
+        first_ms <= self.end_ms && last_ms >= self.start_ms
+    }
+}
+
 impl Head {
-    /// A series with what it has in `start_ms..=end_ms`; `None` when it has nothing then.
-    pub(crate) fn collect(&self, slot: u32, start_ms: i64, end_ms: i64) -> Result<Option<Collected>, StoreError> {
+    /// Adds what a series has in the time that is wanted, in the order of time.
+    pub(crate) fn collect(&self, slot: u32, wanted: Wanted<'_>, found: &mut Found) -> Result<(), StoreError> {
+        let (start_ms, end_ms) = (wanted.start_ms, wanted.end_ms);
         let series = &self.series[slot as usize];
-        let spilled = series.spilled.iter().filter(|chunk| chunk.overlaps(start_ms, end_ms));
-        // Exactly as many as there are: a query may select a million series.
-        let mut parts = Vec::with_capacity(spilled.clone().count() + usize::from(series.open.count() > 0));
-        for chunk in spilled {
+        // Nothing that is here is newer than the end of the chunk that grows.
+        if wanted.newest_only
+            && let Some((time_ms, value)) = series.open.newest_float()
+            && (start_ms..=end_ms).contains(&time_ms)
+            && !self.deleted.contains_key(&slot)
+        {
+            found.push(Part { first_ms: time_ms, last_ms: time_ms, source: Source::Sample(value) });
+            return Ok(());
+        }
+        let mut parts = Vec::new();
+        for chunk in series.spilled.iter().filter(|chunk| chunk.overlaps(start_ms, end_ms)) {
             let source = self.spilled_source(chunk)?;
             parts.push(Part { first_ms: chunk.first_ms, last_ms: chunk.last_ms, source });
         }
-        if let Some((first_ms, last_ms)) =
-            series.open.span().filter(|(first, last)| *first <= end_ms && *last >= start_ms)
-        {
+        if let Some((first_ms, last_ms)) = series.open.span().filter(|(first, last)| wanted.overlaps(*first, *last)) {
             let mut bytes = Vec::with_capacity(series.open.len_bytes() + 12);
             series.open.encode(&mut bytes);
             parts.push(Part { first_ms, last_ms, source: Source::Bytes(series.open.kind(), bytes.into()) });
@@ -39,11 +67,9 @@ impl Head {
         if let Some(part) = self.loose_part(slot).filter(|part| part.overlaps(start_ms, end_ms)) {
             parts.push(part);
         }
-        if parts.is_empty() {
-            return Ok(None);
-        }
-        let deleted = self.deleted.get(&slot).cloned().unwrap_or_default();
-        Ok(Some(Collected { labels: self.index.labels(slot), parts, deleted }))
+        parts.sort_by_key(|part| part.first_ms);
+        parts.into_iter().for_each(|part| found.push(part));
+        Ok(())
     }
 
     /// Whether a series has something in `start_ms..=end_ms`.

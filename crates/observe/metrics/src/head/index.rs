@@ -8,7 +8,7 @@ use crate::{
     StoreError,
     pages::Pages,
     postings::{Postings, PostingsTable},
-    resolve::Index,
+    resolve::{Common, Index},
     symbols::{Symbol, Symbols},
     texts::Texts,
 };
@@ -159,14 +159,27 @@ impl Index for LabelIndex {
     fn read_matching(
         &self,
         name: &str,
-        prefix: &str,
+        common: Common<'_>,
         wanted: &dyn Fn(&str) -> bool,
         into: &mut Vec<u32>,
     ) -> Result<(), StoreError> {
+        /// One large search over all texts is faster than many small ones, unless it finds very much.
+        const FOUND_SHARE: usize = 16;
         let Some(name) = self.symbols.find(name) else { return Ok(()) };
-        for value in self.by_label.values.get(&name).into_iter().flatten() {
+        let values = self.by_label.values.get(&name).map_or(&[][..], Vec::as_slice);
+        if let Some(holding) = self.symbols.holding(common.needle, values.len() / FOUND_SHARE) {
+            for value in holding {
+                if let Some(postings) = self.by_label.postings.get(&(name, value))
+                    && wanted(self.symbols.get(value))
+                {
+                    postings.read(into);
+                }
+            }
+            return Ok(());
+        }
+        for value in values {
             let text = self.symbols.get(*value);
-            if text.starts_with(prefix) && wanted(text) {
+            if text.starts_with(common.prefix) && wanted(text) {
                 self.by_label.postings[&(name, *value)].read(into);
             }
         }

@@ -30,7 +30,7 @@ pub(super) async fn federate(State(server): State<Server>, params: Params) -> Re
         let mut samples = Vec::new();
         let mut columns = Columns::default();
         for set in &sets {
-            for series in server.0.store.export(set, start_ms, end_ms)? {
+            for series in server.0.store.export(set, start_ms, end_ms)?.iter() {
                 columns.clear();
                 series.read(start_ms, end_ms, &mut columns)?;
                 // Native histograms have no place in this format.

@@ -123,7 +123,7 @@ fn answer(server: &Server, running: &Running, queries: &[Query]) -> Result<Vec<u
     for query in queries {
         let found = server.0.store.export(&query.matchers, query.start_ms, query.end_ms)?;
         let mut result = Vec::new();
-        for series in found {
+        for series in found.iter() {
             if running.interruption().is_some() {
                 return Err(ApiError::Timeout("the read took too long".to_owned()));
             }

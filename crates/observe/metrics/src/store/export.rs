@@ -3,22 +3,33 @@
 use std::path::Path;
 
 use coracle_disk::Disk;
-use coracle_promql::{Columns, Labels, Matcher, Series};
+use coracle_promql::{Columns, Labels, Matcher};
 
-use super::{Store, compact, select::StoredSeries};
-use crate::{StoreError, Value};
+use super::{Store, compact};
+use crate::{StoreError, Value, found::Found, head::Wanted};
 
-/// A series whose samples can be read.
-pub struct ExportedSeries(StoredSeries);
+/// Series whose samples can be read.
+pub struct Exported(Found);
 
-impl ExportedSeries {
-    pub fn labels(&self) -> &Labels {
-        &self.0.labels
+impl Exported {
+    pub fn iter(&self) -> impl Iterator<Item = ExportedSeries<'_>> {
+        (0..self.0.len()).map(|at| ExportedSeries { found: &self.0, at })
+    }
+}
+
+pub struct ExportedSeries<'a> {
+    found: &'a Found,
+    at: usize,
+}
+
+impl<'a> ExportedSeries<'a> {
+    pub fn labels(&self) -> &'a Labels {
+        self.found.labels(self.at)
     }
 
     /// Appends the samples in `start_ms..=end_ms`.
     pub fn read(&self, start_ms: i64, end_ms: i64, into: &mut Columns) -> Result<(), StoreError> {
-        self.0.read(start_ms, end_ms, into).map_err(|error| StoreError::Invalid(error.to_string()))
+        self.found.read(self.at, start_ms, end_ms, into)
     }
 }
 
@@ -26,10 +37,10 @@ const COPY_BYTES: usize = 1 << 20;
 
 impl Store {
     /// The series that match, ordered by their labels.
-    pub fn export(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Vec<ExportedSeries>, StoreError> {
-        let mut series = self.select_series(matchers, start_ms, end_ms)?;
-        series.sort_by(|one, other| one.labels.cmp(&other.labels));
-        Ok(series.into_iter().map(ExportedSeries).collect())
+    pub fn export(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Exported, StoreError> {
+        let mut found = self.select_series(matchers, Wanted::all_in(start_ms, end_ms))?;
+        found.sort();
+        Ok(Exported(found))
     }
 
     /// Takes in samples of any age as blocks, beside what is there. Series come in any order, each once; samples in any

@@ -50,7 +50,7 @@ fn of_blocks(blocks: &[PathBuf]) -> Samples {
 
 fn of_store(store: &Store) -> Samples {
     let mut all = Samples::new();
-    for series in store.export(&[], i64::MIN, i64::MAX).unwrap() {
+    for series in store.export(&[], i64::MIN, i64::MAX).unwrap().iter() {
         let mut columns = Columns::default();
         series.read(i64::MIN, i64::MAX, &mut columns).unwrap();
         let floats = columns.floats.times_ms.iter().zip(&columns.floats.values);

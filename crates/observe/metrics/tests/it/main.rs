@@ -62,10 +62,11 @@ fn try_append(
 fn samples(store: &Store, matchers: &[Matcher]) -> Result<Vec<(u64, Vec<i64>)>, coracle_promql::StorageError> {
     let hints = SelectHints { start_ms: i64::MIN, end_ms: i64::MAX, sorted: true, ..SelectHints::default() };
     let mut found = Vec::new();
-    for series in store.select(matchers, &hints)?.series {
+    let selected = store.select(matchers, &hints)?.series;
+    for at in 0..selected.len() {
         let mut columns = Columns::default();
-        series.read(i64::MIN, i64::MAX, &mut columns)?;
-        let number: u64 = series.labels().value("series").parse().unwrap();
+        selected.read(at, i64::MIN, i64::MAX, &mut columns)?;
+        let number: u64 = selected.labels(at).value("series").parse().unwrap();
         let floats = columns.floats;
         assert!(floats.times_ms.is_sorted_by(|one, other| one < other), "{:?}", floats.times_ms);
         for (time_ms, value) in floats.times_ms.iter().zip(&floats.values) {

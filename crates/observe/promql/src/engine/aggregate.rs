@@ -9,14 +9,15 @@ use super::{
     eval::{self, Evaluated, Outer, collect},
     instant::label_name,
     over_time::{HistogramSum, Mean},
-    quantile, select,
-    series::{Cell, Series, is_present},
+    quantile,
+    select::{self, Wanted},
+    series::{Cell, Series, histogram_size, is_present},
 };
 use crate::{
     kahan,
     labels::{Labels, METRIC_NAME},
     number::plain_float,
-    parser::ast::{Aggregate, Aggregator, Span},
+    parser::ast::{Aggregate, Aggregator, Expr, Span, VectorSelector},
 };
 
 /// The labels of the group that a series belongs to.
@@ -48,6 +49,9 @@ pub(super) fn eval(context: &Context<'_>, node: &Aggregate, frame: Frame, outer:
     if node.op == Aggregator::CountValues {
         return count_values(context, node, frame, outer);
     }
+    if let Some(selector) = streamed(node, frame) {
+        return Job { context, node, frame, span: node.expr.span() }.stream(selector, outer);
+    }
     let mut param = None;
     if let Some(expr) = &node.param {
         param = eval::eval_in(context, expr, frame, outer)?.pop();
@@ -71,6 +75,16 @@ pub(super) fn eval(context: &Context<'_>, node: &Aggregate, frame: Frame, outer:
     Ok(all)
 }
 
+/// The selector whose series can be gathered as they come: of one step, nothing else has to be held.
+fn streamed(node: &Aggregate, frame: Frame) -> Option<&VectorSelector> {
+    use Aggregator::{Avg, Count, Group, Max, Min, Stddev, Stdvar, Sum};
+    let gathers = matches!(node.op, Avg | Count | Group | Max | Min | Stddev | Stdvar | Sum);
+    match &node.expr {
+        Expr::Vector(selector) if gathers && frame.steps == 1 && !selector.smoothed => Some(selector),
+        _ => None,
+    }
+}
+
 /// What a group has gathered at one step.
 enum Gathered {
     Nothing,
@@ -89,6 +103,35 @@ enum Gathered {
     Mixed(Option<Box<HistogramSum>>),
     /// Histograms that do not go together.
     Incompatible,
+}
+
+/// Groups in the order in which they come up.
+#[derive(Default)]
+struct Groups {
+    gathered: Vec<(Labels, Gathered)>,
+    places: HashMap<Labels, usize>,
+    /// Groups of labels that came before: a store leaves out what does not matter, and then few are left.
+    known: HashMap<Labels, usize>,
+}
+
+impl Groups {
+    const KNOWN_MAX: usize = 1024;
+
+    fn of(&mut self, labels: &Labels, node: &Aggregate) -> &mut Gathered {
+        let learns = self.known.len() < Self::KNOWN_MAX;
+        let known = if learns { self.known.get(labels).copied() } else { None };
+        let place = known.unwrap_or_else(|| {
+            let place = *self.places.entry(group_labels(labels, node)).or_insert_with_key(|group| {
+                self.gathered.push((group.clone(), Gathered::Nothing));
+                self.gathered.len() - 1
+            });
+            if learns {
+                self.known.insert(labels.clone(), place);
+            }
+            place
+        });
+        &mut self.gathered[place].1
+    }
 }
 
 struct Job<'a> {
@@ -115,6 +158,51 @@ impl Job<'_> {
         for q in [nan, most, least].into_iter().flatten() {
             self.context.annotate(Annotation::InvalidQuantile(q), expr.span());
         }
+    }
+
+    /// The labels that tell groups apart, and the name where it may have to be told; nothing when it may be any.
+    fn labels_that_matter(&self) -> Option<Vec<String>> {
+        if self.node.without {
+            return None;
+        }
+        let mut names = self.node.grouping.clone();
+        if matches!(self.node.op, Aggregator::Sum | Aggregator::Avg) {
+            names.push(METRIC_NAME.to_owned());
+        }
+        Some(names)
+    }
+
+    fn stream(&self, selector: &VectorSelector, outer: Outer) -> Evaluated {
+        let names = self.labels_that_matter();
+        let wanted = Wanted {
+            without_buckets: outer.without_buckets,
+            only_labels: names.as_deref(),
+            ..Wanted::default()
+        };
+        let mut groups = Groups::default();
+        let mut held = 0;
+        select::each_at_one_step(self.context, selector, self.frame, wanted, &mut |labels, cell| {
+            let size = if let Cell::Histogram(histogram) = cell { histogram_size(histogram) } else { 1 };
+            held += size;
+            self.context.hold(size)?;
+            let gathered = groups.of(labels, self.node);
+            match cell {
+                Cell::Float(value) => self.add_float(gathered, value),
+                Cell::Histogram(histogram) => self.add_histogram(gathered, histogram, labels),
+            }
+            Ok(())
+        })?;
+        self.context.release(held);
+        let mut all = Vec::with_capacity(groups.gathered.len());
+        for (labels, gathered) in groups.gathered {
+            let mut result = Series::new(labels, false);
+            self.conclude(gathered, 0, &mut result);
+            if !result.is_empty() {
+                self.context.hold(result.sample_count())?;
+                all.push(result);
+            }
+        }
+        Ok(all)
     }
 
     fn run(&mut self, input: &[Series], param: Option<&Series>) -> Evaluated {

@@ -94,10 +94,11 @@ fn pick(
     let present = members.iter().copied().filter_map(|at| input[at].get(step).map(|cell| (at, cell)));
     let k = (param as i64).min(input.len() as i64).max(0) as usize;
     match node.op {
-        Aggregator::Limitk => present.take(k).map(|(at, _)| at).collect(),
+        // These are given in the order of a heap by value, as they are in Prometheus.
+        Aggregator::Limitk => Heap::of(present.take(k)),
         Aggregator::LimitRatio => {
             let ratio = param.clamp(-1.0, 1.0);
-            present.map(|(at, _)| at).filter(|at| is_sampled(&input[*at].labels, ratio)).collect()
+            Heap::of(present.filter(|(at, _)| is_sampled(&input[*at].labels, ratio)))
         }
         op => {
             if k == 0 {
@@ -126,6 +127,16 @@ struct Heap {
 }
 
 impl Heap {
+    /// All of them, the least on top; histograms count as nothing.
+    fn of<'a>(cells: impl Iterator<Item = (usize, Cell<'a>)>) -> Vec<usize> {
+        let mut heap = Self { entries: Vec::new(), top: true };
+        for (at, cell) in cells {
+            let value = if let Cell::Float(value) = cell { value } else { 0.0 };
+            heap.offer(value, at, usize::MAX);
+        }
+        heap.entries.into_iter().map(|(_, at)| at).collect()
+    }
+
     fn less(&self, one: f64, other: f64) -> bool {
         one.is_nan() || if self.top { one < other } else { one > other }
     }

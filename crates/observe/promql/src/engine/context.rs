@@ -11,6 +11,8 @@ pub(super) struct Frame {
     pub start_ms: i64,
     pub step_ms: i64,
     pub steps: usize,
+    /// Whether it is about a stretch of time, even if only one step fits into that.
+    pub is_range: bool,
 }
 
 impl Frame {
@@ -25,7 +27,7 @@ impl Frame {
 
     /// Only the first step.
     pub fn once(self) -> Frame {
-        Frame { steps: self.steps.min(1), ..self }
+        Frame { steps: self.steps.min(1), is_range: false, ..self }
     }
 }
 
@@ -33,8 +35,6 @@ pub(super) struct Context<'a> {
     pub options: &'a EngineOptions,
     pub storage: &'a dyn Storage,
     interrupt: Interrupt<'a>,
-    /// Whether the query is about a stretch of time, even if only one step fits into it.
-    pub is_range: bool,
     samples: Cell<usize>,
     annotations: RefCell<Annotations>,
 }
@@ -42,7 +42,7 @@ pub(super) struct Context<'a> {
 impl<'a> Context<'a> {
     pub fn new(options: &'a EngineOptions, storage: &'a dyn Storage, interrupt: Interrupt<'a>) -> Self {
         let (samples, annotations) = (Cell::new(0), RefCell::default());
-        Self { options, storage, interrupt, is_range: false, samples, annotations }
+        Self { options, storage, interrupt, samples, annotations }
     }
 
     /// Whether to go on.

@@ -143,7 +143,7 @@ pub(super) struct Raw {
 
 /// Evaluates a subquery for all windows that the steps of `frame` need.
 pub(super) fn subquery(context: &Context<'_>, node: &Subquery, frame: Frame) -> Result<Vec<Raw>, QueryError> {
-    let shift = Shift::new(node.at, &node.offset);
+    let shift = Shift::new(node.at, &node.offset, frame);
     let range_ms = node.range.ns() / 1_000_000;
     let step_ms = match &node.step {
         Some(step) if step.ns() != 0 => (step.ns() / 1_000_000).max(1),
@@ -160,7 +160,7 @@ pub(super) fn subquery(context: &Context<'_>, node: &Subquery, frame: Frame) -> 
     if steps > context.options.max_samples {
         return Err(QueryError::TooManySamples);
     }
-    let inner = Frame { start_ms, step_ms, steps };
+    let inner = Frame { start_ms, step_ms, steps, is_range: start_ms != to_ms };
     let all = eval(context, &node.expr, inner)?;
     Ok(all.into_iter().map(|series| raw(series, inner)).collect())
 }
@@ -193,7 +193,7 @@ pub(super) fn range_vector(context: &Context<'_>, expr: &Expr, frame: Frame) -> 
     match expr {
         Expr::Paren(paren) => range_vector(context, &paren.expr, frame),
         Expr::StepInvariant(inner) => range_vector(context, inner, frame),
-        Expr::Matrix(matrix) => select::range(context, matrix, frame.start_ms),
+        Expr::Matrix(matrix) => select::range(context, matrix, frame),
         Expr::Subquery(node) => {
             let raw = subquery_answer(context, node, frame)?;
             Ok(raw)

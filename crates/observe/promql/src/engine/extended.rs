@@ -275,7 +275,7 @@ pub(super) fn smooth(
 ) {
     let metric = series.labels.metric_name().to_owned();
     let reporter = Reporter { context, metric: &metric, span: selector.span };
-    let shift = Shift::of(selector);
+    let shift = Shift::of(selector, frame);
     let lookback_ms = context.options.lookback_ms;
     let within = |times: &[i64], time_ms: i64| {
         let from = times.partition_point(|time| *time <= time_ms - lookback_ms);

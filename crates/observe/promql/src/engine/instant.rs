@@ -6,6 +6,7 @@ use super::{
     Annotation, QueryError, calendar, classic,
     context::{Context, Frame},
     eval::{self, Evaluated, Outer, collect, drop_name},
+    natural,
     prepare::{go_max, go_min},
     quantile,
     range::absent_labels,
@@ -264,7 +265,7 @@ impl Job<'_> {
 
     fn sort(mut self) -> Evaluated {
         let name = self.call.function.name;
-        if self.frame.steps > 1 || self.context.is_range {
+        if self.frame.is_range {
             self.context.annotate(Annotation::SortInRangeQuery, self.call.span);
         }
         let mut all = std::mem::take(&mut self.vector);
@@ -276,13 +277,14 @@ impl Job<'_> {
         if self.frame.steps == 1 {
             let descending = name.ends_with("_desc");
             let labels: Vec<&str> = self.call.args[1..].iter().filter_map(text).collect();
-            all.sort_by(|one, other| {
-                if by_label {
-                    let order = compare_labels(&one.labels, &other.labels, &labels);
-                    return if descending { order.reverse() } else { order };
-                }
-                compare_values(one.float(0), other.float(0), descending)
-            });
+            if by_label {
+                all = natural::sorted(all, |one, other| {
+                    let order = natural::compare_labels(&one.labels, &other.labels, &labels);
+                    if descending { order.reverse() } else { order }
+                });
+            } else {
+                all.sort_by(|one, other| compare_values(one.float(0), other.float(0), descending));
+            }
         }
         Ok(all)
     }
@@ -504,52 +506,4 @@ fn compare_values(one: f64, other: f64, descending: bool) -> Ordering {
         (false, false) => one.partial_cmp(&other).unwrap_or(Ordering::Equal),
         (one, other) => one.cmp(&other),
     }
-}
-
-fn compare_labels(one: &Labels, other: &Labels, names: &[&str]) -> Ordering {
-    for name in names {
-        let (left, right) = (one.value(name), other.value(name));
-        if left != right {
-            return if natural_less(left, right) { Ordering::Less } else { Ordering::Greater };
-        }
-    }
-    one.cmp(other)
-}
-
-/// Whether one text comes before another when runs of digits count as numbers.
-fn natural_less(one: &str, other: &str) -> bool {
-    let (left, right) = (chunks(one), chunks(other));
-    for (at, chunk) in left.iter().enumerate() {
-        let Some(rival) = right.get(at) else { return false };
-        let numbers = (chunk.parse::<i64>(), rival.parse::<i64>());
-        let same = match numbers {
-            (Ok(left), Ok(right)) if left != right => return left < right,
-            (Ok(_), Ok(_)) => true,
-            _ => chunk == rival,
-        };
-        if !same {
-            return chunk < rival;
-        }
-        if at + 1 == left.len() {
-            return true;
-        }
-        if at + 1 == right.len() {
-            return false;
-        }
-    }
-    false
-}
-
-/// Runs of digits and of other characters.
-fn chunks(text: &str) -> Vec<&str> {
-    let mut chunks = Vec::new();
-    let mut start = 0;
-    let bytes = text.as_bytes();
-    for at in 1..=bytes.len() {
-        if at == bytes.len() || bytes[at].is_ascii_digit() != bytes[at - 1].is_ascii_digit() {
-            chunks.push(&text[start..at]);
-            start = at;
-        }
-    }
-    chunks
 }

@@ -23,16 +23,19 @@ const TIME_DEPENDENT: [&str; 14] = [
 ];
 
 pub(super) fn prepare(mut expr: Expr, start_ms: i64, end_ms: i64, step_ms: i64) -> Result<Expr, QueryError> {
-    let times = Times { start_ms, end_ms, step_ms };
+    let times = Times { start_ms, end_ms, step_ms, in_param: false };
     times.resolve(&mut expr)?;
     let (_, wrap) = mark(&mut expr);
     Ok(if wrap { Expr::StepInvariant(Box::new(expr)) } else { expr })
 }
 
+#[derive(Clone, Copy)]
 struct Times {
     start_ms: i64,
     end_ms: i64,
     step_ms: i64,
+    /// Inside the parameter of an aggregation, where Prometheus does not look for `@ start()` and `@ end()`.
+    in_param: bool,
 }
 
 impl Times {
@@ -59,7 +62,8 @@ impl Times {
         match expr {
             Expr::Aggregate(aggregate) => {
                 self.resolve(&mut aggregate.expr)?;
-                aggregate.param.as_mut().map_or(Ok(()), |param| self.resolve(param))
+                let inside = Self { in_param: true, ..*self };
+                aggregate.param.as_mut().map_or(Ok(()), |param| inside.resolve(param))
             }
             Expr::Binary(binary) => {
                 self.resolve(&mut binary.lhs)?;
@@ -75,7 +79,7 @@ impl Times {
                 self.offset(&mut subquery.offset)?;
                 subquery.step.as_mut().map_or(Ok(()), |step| self.length(step))?;
                 self.length(&mut subquery.range)?;
-                subquery.at = subquery.at.map(|at| self.moment(at));
+                subquery.at = subquery.at.and_then(|at| self.moment(at));
                 self.resolve(&mut subquery.expr)
             }
             Expr::Unary(unary) => self.resolve(&mut unary.expr),
@@ -86,16 +90,17 @@ impl Times {
 
     fn selector(&self, selector: &mut VectorSelector) -> Result<(), QueryError> {
         self.offset(&mut selector.offset)?;
-        selector.at = selector.at.map(|at| self.moment(at));
+        selector.at = selector.at.and_then(|at| self.moment(at));
         Ok(())
     }
 
-    fn moment(&self, at: At) -> At {
-        At::TimeMs(match at {
-            At::TimeMs(ms) => ms,
-            At::Start => self.start_ms,
-            At::End => self.end_ms,
-        })
+    fn moment(&self, at: At) -> Option<At> {
+        match at {
+            At::TimeMs(ms) => Some(At::TimeMs(ms)),
+            At::Start | At::End if self.in_param => None,
+            At::Start => Some(At::TimeMs(self.start_ms)),
+            At::End => Some(At::TimeMs(self.end_ms)),
+        }
     }
 
     fn length(&self, length: &mut Length) -> Result<(), QueryError> {

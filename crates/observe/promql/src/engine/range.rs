@@ -14,7 +14,7 @@ use super::{
 use crate::{
     labels::{Labels, LabelsBuilder, METRIC_NAME, METRIC_TYPE},
     matcher::{MatchOp, Matcher},
-    parser::ast::{Call, Expr, MatrixSelector, Span, VectorSelector},
+    parser::ast::{Call, Expr, MatrixSelector, Span, ValueType, VectorSelector},
     storage::Columns,
 };
 
@@ -81,7 +81,7 @@ pub(super) fn eval(context: &Context<'_>, call: &Call, frame: Frame, outer: Oute
         call,
         function,
         frame,
-        shift: Shift::new(None, &Default::default()),
+        shift: Shift::default(),
         range_ms: 0,
         anchored: false,
         smoothed: false,
@@ -89,7 +89,7 @@ pub(super) fn eval(context: &Context<'_>, call: &Call, frame: Frame, outer: Oute
     };
     let all = match range.unwrapped() {
         Expr::Matrix(matrix) => {
-            job.shift = Shift::of(&matrix.selector);
+            job.shift = Shift::of(&matrix.selector, frame);
             job.range_ms = matrix.range.ns() / 1_000_000;
             (job.anchored, job.smoothed) = (matrix.selector.anchored, matrix.selector.smoothed);
             job.scalars(outer)?;
@@ -97,11 +97,13 @@ pub(super) fn eval(context: &Context<'_>, call: &Call, frame: Frame, outer: Oute
             job.over_selector(matrix, outer)?
         }
         Expr::Subquery(subquery) => {
-            job.shift = Shift::new(subquery.at, &subquery.offset);
+            job.shift = Shift::new(subquery.at, &subquery.offset, frame);
             job.range_ms = subquery.range.ns() / 1_000_000;
             let raw = eval::subquery(context, subquery, frame)?;
             job.scalars(outer)?;
-            job.over_subquery(raw)?
+            // What does not change is taken out of `predict_linear`, which then finds no range in Prometheus.
+            let taken_out = |arg: &Expr| matches!(arg, Expr::StepInvariant(_)) && arg.value_type() == ValueType::Matrix;
+            if call.args.iter().any(taken_out) { Vec::new() } else { job.over_subquery(raw)? }
         }
         _ => unreachable!("only ranges were looked for"),
     };
@@ -117,7 +119,7 @@ pub(super) fn eval(context: &Context<'_>, call: &Call, frame: Frame, outer: Oute
 impl Job<'_> {
     fn scalars(&mut self, outer: Outer) -> Result<(), QueryError> {
         for arg in &self.call.args {
-            if arg.value_type() == crate::parser::ast::ValueType::Scalar {
+            if arg.value_type() == ValueType::Scalar {
                 let mut value = eval::eval_in(self.context, arg, self.frame, outer)?;
                 self.scalars.extend(value.pop());
             }
@@ -162,15 +164,16 @@ impl Job<'_> {
             function: self.call.function.name,
             without_buckets: outer.without_buckets,
             start_timestamps: self.wants_start_timestamps(),
+            ..Wanted::default()
         };
-        let times = (start_ms, end_ms);
-        let found = select::fetch(self.context, &matrix.selector, times, (self.frame.step_ms, self.range_ms), wanted)?;
+        let (times, lengths) = ((start_ms, end_ms), (self.frame.step_ms, self.range_ms));
+        let found = select::fetch(self.context, &matrix.selector, times, lengths, false, wanted)?;
         let mut columns = Columns::default();
         let mut all = Vec::with_capacity(found.len());
-        for source in found {
+        for at in 0..found.len() {
             self.context.check("expression evaluation")?;
             columns.clear();
-            source.read(start_ms, end_ms, &mut columns).map_err(storage_error)?;
+            found.read(at, start_ms, end_ms, &mut columns).map_err(storage_error)?;
             without_stale_markers(&mut columns);
             if outer.without_buckets {
                 strip_buckets(&mut columns);
@@ -179,7 +182,7 @@ impl Job<'_> {
                 columns.floats.starts_ms.clear();
                 columns.histograms.starts_ms.clear();
             }
-            all.extend(self.one_series(source.labels(), false, &columns)?);
+            all.extend(self.one_series(found.labels(at), false, &columns)?);
         }
         Ok(all)
     }

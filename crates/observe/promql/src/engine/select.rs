@@ -4,7 +4,7 @@ use super::{
     Annotation, QueryError,
     context::{Context, Frame},
     extended,
-    series::Series,
+    series::{Cell, Series},
     value::{MatrixSeries, Point},
     window::without_stale_markers,
 };
@@ -12,41 +12,47 @@ use std::sync::Arc;
 
 use crate::{
     histogram::{CounterResetHint, FloatHistogram},
+    labels::Labels,
     parser::ast::{At, MatrixSelector, Offset, VectorSelector},
-    storage::{self, Columns, SelectHints, is_stale},
+    storage::{self, Columns, SelectHints, SeriesSet, is_stale},
 };
 
 /// No sample lies farther from the epoch than this.
 const FARTHEST_MS: i64 = 1 << 60;
 
 /// How a selector moves the times of steps.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Shift {
-    at_ms: Option<i64>,
     offset_ms: i64,
+    is_fixed: bool,
 }
 
 impl Shift {
-    pub fn new(at: Option<At>, offset: &Offset) -> Self {
-        let at_ms = match at {
+    /// A fixed moment is the one that the first step looks at. What does not change is evaluated at one step only; where
+    /// that was not seen (in parameters of aggregations), the moment moves on with the steps, as in Prometheus.
+    pub fn new(at: Option<At>, offset: &Offset, frame: Frame) -> Self {
+        let offset_ms = offset_ms(offset);
+        match at {
             // Far enough from the ends of what a number holds that lengths can be added.
-            Some(At::TimeMs(ms)) => Some(ms.clamp(-FARTHEST_MS, FARTHEST_MS)),
-            _ => None,
-        };
-        Self { at_ms, offset_ms: offset_ms(offset) }
+            Some(At::TimeMs(ms)) => {
+                let from_first_ms = frame.start_ms.saturating_sub(ms.clamp(-FARTHEST_MS, FARTHEST_MS));
+                Self { offset_ms: from_first_ms.saturating_add(offset_ms), is_fixed: true }
+            }
+            _ => Self { offset_ms, is_fixed: false },
+        }
     }
 
-    pub fn of(selector: &VectorSelector) -> Self {
-        Self::new(selector.at, &selector.offset)
+    pub fn of(selector: &VectorSelector, frame: Frame) -> Self {
+        Self::new(selector.at, &selector.offset, frame)
     }
 
     /// The moment that a step looks at.
     pub fn reference(self, time_ms: i64) -> i64 {
-        self.at_ms.unwrap_or(time_ms).saturating_sub(self.offset_ms)
+        time_ms.saturating_sub(self.offset_ms)
     }
 
     pub fn is_fixed(self) -> bool {
-        self.at_ms.is_some()
+        self.is_fixed
     }
 }
 
@@ -59,11 +65,13 @@ pub(super) fn offset_ms(offset: &Offset) -> i64 {
 
 /// What an expression around a selector wants of it.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Wanted {
+pub(super) struct Wanted<'a> {
     pub function: &'static str,
     /// Only counts and sums of histograms.
     pub without_buckets: bool,
     pub start_timestamps: bool,
+    /// The labels that matter, if not all do.
+    pub only_labels: Option<&'a [String]>,
 }
 
 pub(super) fn fetch(
@@ -71,8 +79,9 @@ pub(super) fn fetch(
     selector: &VectorSelector,
     (start_ms, end_ms): (i64, i64),
     (step_ms, range_ms): (i64, i64),
-    wanted: Wanted,
-) -> Result<Vec<Box<dyn storage::Series>>, QueryError> {
+    is_one_moment: bool,
+    wanted: Wanted<'_>,
+) -> Result<Box<dyn SeriesSet>, QueryError> {
     let hints = SelectHints {
         start_ms,
         end_ms,
@@ -80,6 +89,9 @@ pub(super) fn fetch(
         range_ms,
         function: wanted.function.to_owned(),
         start_timestamps: wanted.start_timestamps,
+        only_labels: wanted.only_labels.map(<[String]>::to_vec),
+        // What a histogram says of resets without its buckets, it says beside the one before.
+        newest_only: is_one_moment && !wanted.without_buckets,
         ..SelectHints::default()
     };
     let selected = context.storage.select(&selector.matchers, &hints).map_err(storage_error)?;
@@ -99,20 +111,21 @@ pub(super) fn instant(
     context: &Context<'_>,
     selector: &VectorSelector,
     frame: Frame,
-    wanted: Wanted,
+    wanted: Wanted<'_>,
 ) -> Result<Vec<Series>, QueryError> {
-    let shift = Shift::of(selector);
+    let shift = Shift::of(selector, frame);
     let lookback_ms = context.options.lookback_ms;
     let start_ms = shift.reference(frame.start_ms) - lookback_ms + 1;
     let end_ms = shift.reference(frame.end_ms()) + if selector.smoothed { lookback_ms } else { 0 };
-    let found = fetch(context, selector, (start_ms, end_ms), (frame.step_ms, 0), wanted)?;
+    let one_moment = frame.steps == 1 && !selector.smoothed;
+    let found = fetch(context, selector, (start_ms, end_ms), (frame.step_ms, 0), one_moment, wanted)?;
     let mut columns = Columns::default();
     let mut all = Vec::with_capacity(found.len());
-    for source in found {
+    for at in 0..found.len() {
         context.check("expression evaluation")?;
         columns.clear();
-        source.read(start_ms, end_ms, &mut columns).map_err(storage_error)?;
-        let mut series = Series::new(source.labels().clone(), false);
+        found.read(at, start_ms, end_ms, &mut columns).map_err(storage_error)?;
+        let mut series = Series::new(found.labels(at).clone(), false);
         if selector.smoothed {
             without_stale_markers(&mut columns);
             extended::smooth(context, selector, &columns, frame, &mut series);
@@ -185,28 +198,33 @@ fn look_back(columns: &Columns, frame: Frame, shift: Shift, lookback_ms: i64, se
     }
 }
 
-/// The time of the sample that an instant selector finds, in seconds (`timestamp`) or milliseconds (`info`).
+/// The time of the sample that an instant selector finds, in seconds (`timestamp`) or milliseconds (`info`). Prometheus'
+/// `timestamp` looks at a fixed moment itself: an offset from that only decides which samples are there to be found.
 pub(super) fn times_of_samples(
     context: &Context<'_>,
     selector: &VectorSelector,
     frame: Frame,
     in_seconds: bool,
 ) -> Result<Vec<Series>, QueryError> {
-    let shift = Shift::of(selector);
+    let shift = Shift::of(selector, frame);
     let lookback_ms = context.options.lookback_ms;
     let start_ms = shift.reference(frame.start_ms) - lookback_ms + 1;
-    let end_ms = shift.reference(frame.end_ms());
+    let end_ms = shift.reference(frame.end_ms()) + if selector.smoothed { lookback_ms } else { 0 };
+    let moment = |step: usize| match selector.at {
+        Some(At::TimeMs(at_ms)) if in_seconds => at_ms,
+        _ => shift.reference(frame.time_ms(step)),
+    };
     let wanted = Wanted { function: if in_seconds { "timestamp" } else { "info" }, ..Wanted::default() };
-    let found = fetch(context, selector, (start_ms, end_ms), (frame.step_ms, 0), wanted)?;
+    let found = fetch(context, selector, (start_ms, end_ms), (frame.step_ms, 0), false, wanted)?;
     let mut columns = Columns::default();
     let mut all = Vec::with_capacity(found.len());
-    for source in found {
+    for at in 0..found.len() {
         columns.clear();
-        source.read(start_ms, end_ms, &mut columns).map_err(storage_error)?;
-        let mut series = Series::new(source.labels().clone(), false);
+        found.read(at, start_ms, end_ms, &mut columns).map_err(storage_error)?;
+        let mut series = Series::new(found.labels(at).clone(), false);
         let mut lookup = Lookup::new(&columns, lookback_ms);
         for step in 0..frame.steps {
-            let time_ms = match lookup.find(shift.reference(frame.time_ms(step))) {
+            let time_ms = match lookup.find(moment(step)) {
                 None => continue,
                 Some(Found::Float(at)) => columns.floats.times_ms[at],
                 Some(Found::Histogram(_)) if !in_seconds => {
@@ -223,6 +241,40 @@ pub(super) fn times_of_samples(
         }
     }
     Ok(all)
+}
+
+/// Shows what an instant selector finds at one step, a series after the other, so that not all have to be held.
+pub(super) fn each_at_one_step(
+    context: &Context<'_>,
+    selector: &VectorSelector,
+    frame: Frame,
+    wanted: Wanted<'_>,
+    each: &mut dyn FnMut(&Labels, Cell<'_>) -> Result<(), QueryError>,
+) -> Result<(), QueryError> {
+    const CHECK_EVERY: usize = 64;
+    let time_ms = Shift::of(selector, frame).reference(frame.start_ms);
+    let lookback_ms = context.options.lookback_ms;
+    let start_ms = time_ms - lookback_ms + 1;
+    let found = fetch(context, selector, (start_ms, time_ms), (frame.step_ms, 0), true, wanted)?;
+    let mut columns = Columns::default();
+    for at in 0..found.len() {
+        if at % CHECK_EVERY == 0 {
+            context.check("expression evaluation")?;
+        }
+        columns.clear();
+        found.read(at, start_ms, time_ms, &mut columns).map_err(storage_error)?;
+        if wanted.without_buckets {
+            strip_buckets(&mut columns);
+        }
+        match Lookup::new(&columns, lookback_ms).find(time_ms) {
+            None => {}
+            Some(Found::Float(sample)) => each(found.labels(at), Cell::Float(columns.floats.values[sample]))?,
+            Some(Found::Histogram(sample)) => {
+                each(found.labels(at), Cell::Histogram(&columns.histograms.values[sample]))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Only count and sum.
@@ -255,23 +307,23 @@ pub(super) fn strip_buckets(columns: &mut Columns) {
 pub(super) fn range(
     context: &Context<'_>,
     matrix: &MatrixSelector,
-    time_ms: i64,
+    frame: Frame,
 ) -> Result<Vec<MatrixSeries>, QueryError> {
     let selector = &matrix.selector;
     let range_ms = matrix.range.ns() / 1_000_000;
-    let end_ms = Shift::of(selector).reference(time_ms);
+    let end_ms = Shift::of(selector, frame).reference(frame.start_ms);
     let start_ms = end_ms - range_ms;
     let lookback_ms = context.options.lookback_ms;
     let before = if selector.anchored || selector.smoothed { lookback_ms } else { 0 };
     let after = if selector.smoothed { lookback_ms } else { 0 };
     let (first, last) = (start_ms - before + 1, end_ms + after);
-    let found = fetch(context, selector, (first, last), (0, range_ms), Wanted::default())?;
+    let found = fetch(context, selector, (first, last), (0, range_ms), false, Wanted::default())?;
     let mut columns = Columns::default();
     let mut all = Vec::with_capacity(found.len());
-    for source in found {
+    for at in 0..found.len() {
         context.check("expression evaluation")?;
         columns.clear();
-        source.read(first, last, &mut columns).map_err(storage_error)?;
+        found.read(at, first, last, &mut columns).map_err(storage_error)?;
         without_stale_markers(&mut columns);
         context.hold(columns.len())?;
         if selector.anchored || selector.smoothed {
@@ -285,7 +337,7 @@ pub(super) fn range(
             continue;
         }
         all.push(MatrixSeries {
-            labels: source.labels().clone(),
+            labels: found.labels(at).clone(),
             floats: points(&columns.floats.times_ms, &columns.floats.values),
             histograms: points(&columns.histograms.times_ms, &columns.histograms.values),
         });

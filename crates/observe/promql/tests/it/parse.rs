@@ -138,6 +138,18 @@ proptest! {
     }
 
     #[test]
+    fn no_text_makes_the_parser_panic(text in "\\PC{0,80}", cut in any::<prop::sample::Index>(), seed in any::<u64>()) {
+        let query = super::random::Random::new(seed).query();
+        let places: Vec<usize> = query.char_indices().map(|(at, _)| at).collect();
+        let at = *cut.get(&places);
+        for text in [text.as_str(), &query[..at], &query[at..], &format!("{}{text}{}", &query[..at], &query[at..])] {
+            let _ = parse(text, Options::EVERYTHING);
+            let _ = parser::parse_series(text);
+            let _ = parser::parse_selector(text);
+        }
+    }
+
+    #[test]
     fn printed_expressions_read_back(seed in any::<u64>()) {
         let query = super::random::Random::new(seed).query();
         let expr = parse(&query, Options::EVERYTHING).unwrap();

@@ -54,7 +54,7 @@ pub(super) async fn respond(server: &Server, queries: Vec<Query>) -> Response {
 fn send(server: &Server, running: &Running, queries: &[Query], frames: &Frames) -> Result<(), ApiError> {
     let mut columns = Columns::default();
     for (number, query) in queries.iter().enumerate() {
-        for series in server.0.store.export(&query.matchers, query.start_ms, query.end_ms)? {
+        for series in server.0.store.export(&query.matchers, query.start_ms, query.end_ms)?.iter() {
             columns.clear();
             series.read(query.start_ms, query.end_ms, &mut columns)?;
             let mut labels = Vec::new();
