@@ -29,6 +29,23 @@ pub struct Stream {
     pub entries: Vec<Entry>,
 }
 
+/// A line as it lies in an encoded batch.
+pub(crate) struct Line<'r> {
+    pub(crate) ts: i64,
+    pub(crate) text: &'r str,
+    pub(crate) metadata: Vec<(String, String)>,
+}
+
+impl<'r> Line<'r> {
+    pub(crate) fn decode(fields: &mut Fields<'r>) -> Option<Self> {
+        Some(Self { ts: fields.signed()?, text: fields.text()?, metadata: pairs(fields)? })
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.text.len() + self.metadata.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+    }
+}
+
 /// What one tenant pushed at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Batch {
@@ -59,8 +76,8 @@ impl Batch {
             let labels = Labels::new(pairs(fields)?);
             let mut entries = Vec::new();
             for _ in 0..fields.length()? {
-                let (ts, line) = (fields.signed()?, fields.text()?.to_owned());
-                entries.push(Entry { ts, line, metadata: pairs(fields)?.into() });
+                let Line { ts, text, metadata } = Line::decode(fields)?;
+                entries.push(Entry { ts, line: text.to_owned(), metadata: metadata.into() });
             }
             streams.push(Stream { labels, entries });
         }

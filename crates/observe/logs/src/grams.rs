@@ -26,21 +26,46 @@ const ALL: u8 = 255;
 const MAX_LOOKUPS: usize = 24;
 
 /// The rows of one block's pieces, a bit each: small enough to stay near the processor while a block is gone through.
-pub(crate) struct BlockGrams(Vec<u64>);
+pub(crate) struct BlockGrams {
+    rows: Vec<u64>,
+    /// Runs of [`WINDOW`] bytes that were gone through lately, by their hash: lines repeat most of what they say.
+    known: Vec<u64>,
+}
+
+/// Bytes that are looked at together.
+const WINDOW: usize = 8;
+/// Pieces begin in a window at so many places, whose four bytes lie in it too.
+const STEP: usize = WINDOW - 3;
+const KNOWN_BITS: u32 = 13;
 
 impl BlockGrams {
     pub(crate) fn new() -> Self {
-        Self(vec![0; ROWS / 64])
+        Self { rows: vec![0; ROWS / 64], known: vec![0; 1 << KNOWN_BITS] }
     }
 
     /// Those of another text instead.
     pub(crate) fn read(&mut self, text: &[u8]) {
-        self.0.fill(0);
-        each_gram(text, |row| self.0[row / 64] |= 1 << (row % 64));
+        self.rows.fill(0);
+        self.known.fill(0);
+        // Eight zeros come first in the table, and have not been seen either.
+        self.known[0] = 1;
+        let Self { rows, known } = self;
+        let mut take = |text: &[u8]| each_gram(text, |row| rows[row / 64] |= 1 << (row % 64));
+        let mut at = 0;
+        while let Some(bytes) = text.get(at..at + WINDOW) {
+            let window = u64::from_le_bytes(bytes.try_into().expect("a window is eight bytes"));
+            let place = window.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - KNOWN_BITS);
+            if known[place as usize] != window {
+                known[place as usize] = window;
+                take(bytes);
+            }
+            at += STEP;
+        }
+        take(&text[at..]);
     }
 
     fn each(&self, mut each: impl FnMut(usize)) {
-        for (at, word) in self.0.iter().enumerate() {
+        for (at, word) in self.rows.iter().enumerate() {
             let mut left = *word;
             while left != 0 {
                 each(at * 64 + left.trailing_zeros() as usize);
@@ -274,6 +299,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_was_seen_before_is_not_missed(words in prop::collection::vec(0..4_usize, 0..60), odd in "[0-9a-f\\x00]{0,12}") {
+            let words: Vec<&str> = words.iter().map(|word| ["status=200 ", "4bf92f35", "\0\0\0\0\0\0\0\0\0", &odd][*word]).collect();
+            let text = words.concat().into_bytes();
+            let mut expected = vec![0; ROWS / 64];
+            each_gram(&text, |row| expected[row / 64] |= 1_u64 << (row % 64));
+            prop_assert!(grams_of(&text).rows == expected);
+        }
+
         #[test]
         fn any_index_is_asked_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..200), wanted: u8, row in 0..ROWS) {
             let _ = find_row(&bytes, wanted);

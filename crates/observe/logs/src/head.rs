@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    entry::{Entry, Metadata},
+    entry::{Line, Metadata},
     streams::{Known, StreamId},
 };
 
@@ -56,7 +56,8 @@ pub(crate) struct HeadEntry<'h> {
 }
 
 impl Head {
-    pub(crate) fn add(&mut self, known: &Arc<Known>, entries: &[Entry]) {
+    /// Takes lines of a stream; nothing where there is none when one should be.
+    pub(crate) fn add<'r>(&mut self, known: &Arc<Known>, lines: impl Iterator<Item = Option<Line<'r>>>) -> Option<()> {
         let stream = self.streams.entry(known.id).or_insert_with(|| HeadStream {
             known: Arc::clone(known),
             text: String::new(),
@@ -66,11 +67,14 @@ impl Head {
             earliest: i64::MAX,
             latest: i64::MIN,
         });
-        for entry in entries {
-            if stream.add(entry) {
-                self.bytes += entry.bytes() + ROW_BYTES;
+        for line in lines {
+            let line = line?;
+            let bytes = line.bytes() + ROW_BYTES;
+            if stream.add(line) {
+                self.bytes += bytes;
             }
         }
+        Some(())
     }
 
     /// Gives up what only those need who add lines.
@@ -80,35 +84,36 @@ impl Head {
 }
 
 impl HeadStream {
-    fn add(&mut self, entry: &Entry) -> bool {
-        if entry.ts <= self.latest && self.is_known(entry) {
+    fn add(&mut self, line: Line<'_>) -> bool {
+        let Line { ts, text, metadata } = line;
+        if ts <= self.latest && self.is_known(ts, text, &metadata) {
             return false;
         }
         if let Some(seen) = &mut self.seen {
-            seen.insert(key(entry.ts, &entry.line), number(self.rows.len()));
+            seen.insert(key(ts, text), number(self.rows.len()));
         }
         let metadata = match self.metadata.last() {
-            _ if entry.metadata.is_empty() => 0,
-            Some(last) if **last == *entry.metadata => number(self.metadata.len()),
+            _ if metadata.is_empty() => 0,
+            Some(last) if **last == *metadata => number(self.metadata.len()),
             _ => {
-                self.metadata.push(Arc::clone(&entry.metadata));
+                self.metadata.push(metadata.into());
                 number(self.metadata.len())
             }
         };
-        self.rows.push(Row { ts: entry.ts, start: number(self.text.len()), len: number(entry.line.len()), metadata });
-        self.text.push_str(&entry.line);
-        self.earliest = self.earliest.min(entry.ts);
-        self.latest = self.latest.max(entry.ts);
+        self.rows.push(Row { ts, start: number(self.text.len()), len: number(text.len()), metadata });
+        self.text.push_str(text);
+        self.earliest = self.earliest.min(ts);
+        self.latest = self.latest.max(ts);
         true
     }
 
     /// Whether the line is here; asked of lines that are not newer than all others.
-    fn is_known(&mut self, entry: &Entry) -> bool {
+    fn is_known(&mut self, ts: i64, text: &str, metadata: &[(String, String)]) -> bool {
         /// Lines of one moment that are looked through before they are put in a table.
         const LOOK_BACK: usize = 16;
-        let is_twin = |twin: HeadEntry<'_>| twin.line == entry.line && *twin.metadata == *entry.metadata;
-        if self.seen.is_none() && entry.ts == self.latest {
-            let mut last = self.rows.iter().rev().take_while(|row| row.ts == entry.ts).take(LOOK_BACK + 1);
+        let is_twin = |twin: HeadEntry<'_>| twin.line == text && twin.metadata == metadata;
+        if self.seen.is_none() && ts == self.latest {
+            let mut last = self.rows.iter().rev().take_while(|row| row.ts == ts).take(LOOK_BACK + 1);
             if last.clone().count() <= LOOK_BACK {
                 return last.any(|row| is_twin(self.entry(*row)));
             }
@@ -117,7 +122,7 @@ impl HeadStream {
             let keys = self.entries().enumerate().map(|(row, entry)| (key(entry.ts, entry.line), number(row)));
             self.seen = Some(keys.collect());
         }
-        let row = self.seen.as_ref().and_then(|seen| seen.get(&key(entry.ts, &entry.line)));
+        let row = self.seen.as_ref().and_then(|seen| seen.get(&key(ts, text)));
         row.is_some_and(|row| is_twin(self.entry(self.rows[*row as usize])))
     }
 

@@ -23,8 +23,8 @@ const HEADER_BYTES: usize = 12;
 const START: [u8; 4] = [0xc0, 0xde, 0x10, 0x95];
 const FRAME_HEADER_BYTES: usize = 12;
 const PREFIX: &str = "journal-";
-/// Fast: what is written lives for some seconds.
-const COMPRESSION_LEVEL: i32 = 1;
+/// Fast, and numbers are left as they are: what is written lives for some seconds.
+const COMPRESSION_LEVEL: i32 = -3;
 /// Room that is kept from group to group.
 const KEPT_BYTES: usize = 4 << 20;
 /// More than this is no payload of ours: a group, and one push more.
@@ -114,7 +114,8 @@ impl Journal {
 
 /// What a journal holds.
 pub(crate) struct Replayed {
-    pub(crate) batches: Vec<Batch>,
+    /// Batches, encoded, which can all be decoded.
+    pub(crate) payloads: Vec<Vec<u8>>,
     /// Bytes in the middle that could not be read.
     pub(crate) lost_bytes: usize,
 }
@@ -125,15 +126,15 @@ pub(crate) fn replay(disk: &dyn Disk, number: u64) -> io::Result<Replayed> {
     let mut bytes = vec![0; usize::try_from(file.size()?).map_err(io::Error::other)?];
     let read = file.read_at(0, &mut bytes)?;
     bytes.truncate(read);
-    let mut replayed = Replayed { batches: Vec::new(), lost_bytes: 0 };
+    let mut replayed = Replayed { payloads: Vec::new(), lost_bytes: 0 };
     let (mut at, mut lost_from) = (HEADER_BYTES.min(bytes.len()), None);
     while at < bytes.len() {
         match frame(&bytes[at..]).and_then(|payload| Some((payload.len(), batches(payload)?))) {
-            Some((len, batches)) => {
+            Some((len, plain)) => {
                 if let Some(from) = lost_from.take() {
                     replayed.lost_bytes += at - from;
                 }
-                replayed.batches.extend(batches);
+                replayed.payloads.push(plain);
                 at += FRAME_HEADER_BYTES + len;
             }
             None => {
@@ -155,16 +156,16 @@ fn frame(bytes: &[u8]) -> Option<&[u8]> {
     fields.bytes(len as usize).filter(|payload| crc32c::crc32c(payload) == crc)
 }
 
-fn batches(payload: &[u8]) -> Option<Vec<Batch>> {
+/// The batches of a payload, if it is right to the last one.
+fn batches(payload: &[u8]) -> Option<Vec<u8>> {
     let mut fields = Fields(payload);
     let plain_len = fields.u32().filter(|len| *len <= MAX_PLAIN_BYTES)?;
     let plain = zstd::bulk::decompress(fields.rest(), plain_len as usize).ok()?;
     let mut fields = Fields(&plain);
-    let mut batches = Vec::new();
     while !fields.is_empty() {
-        batches.push(Batch::decode(&mut fields)?);
+        Batch::decode(&mut fields)?;
     }
-    Some(batches)
+    Some(plain)
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ pub struct Options {
     pub head_age: Duration,
     /// Text per block, before compression.
     pub block_bytes: usize,
-    /// How hard blocks are compressed.
+    /// How hard blocks are compressed: zstd's level. Of lines, 1 makes as little as 2 to 4 do in twice the time; 6 takes a
+    /// seventh off in six times the time.
     pub compression_level: i32,
     /// How many threads compress, and how many read for one query.
     pub threads: usize,
@@ -31,7 +32,7 @@ impl Default for Options {
             head_bytes: 12 << 20,
             head_age: Duration::from_secs(900),
             block_bytes: 512 << 10,
-            compression_level: 3,
+            compression_level: 1,
             threads: std::thread::available_parallelism().map_or(1, |count| count.get().min(4)),
             limits: Limits::default(),
             retention: Retention::default(),

@@ -16,8 +16,9 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 
 use crate::{
+    codec::Fields,
     damage::Damage,
-    entry::{Batch, Stream},
+    entry::{Batch, Line, Stream, pairs},
     error::{OpenError, PushError},
     flush,
     head::Head,
@@ -103,13 +104,21 @@ impl Shared {
         SegmentId { number: self.numbered_segments, generation: 0 }
     }
 
-    pub(crate) fn add(&mut self, batch: &Batch, now: i64) {
+    /// Takes lines out of an encoded batch; nothing where that is none.
+    pub(crate) fn add(&mut self, fields: &mut Fields<'_>, now: i64) -> Option<()> {
         self.head.since.get_or_insert(now);
-        for stream in &batch.streams {
-            let known = self.streams.intern(&batch.tenant, &stream.labels);
-            self.head.add(&known, &stream.entries);
-            self.newest = self.newest.max(stream.entries.iter().map(|entry| entry.ts).max());
+        let tenant = fields.text()?;
+        for _ in 0..fields.length()? {
+            let known = self.streams.intern(tenant, &Labels::new(pairs(fields)?));
+            let newest = &mut self.newest;
+            let lines = (0..fields.length()?).map(|_| {
+                let line = Line::decode(fields)?;
+                *newest = (*newest).max(Some(line.ts));
+                Some(line)
+            });
+            self.head.add(&known, lines)?;
         }
+        Some(())
     }
 
     /// The head becomes what is flushed; what comes is in journals from `journal` on.
@@ -164,7 +173,11 @@ impl Inner {
         i64::try_from(self.clock.now().as_nanosecond()).unwrap_or(i64::MAX)
     }
 
-    pub(crate) fn tell_tails(&self, batch: Batch) {
+    pub(crate) fn tell_tails(&self, record: &[u8]) {
+        if self.tails.receiver_count() == 0 {
+            return;
+        }
+        let batch = Batch::decode(&mut Fields(record)).expect("it was encoded here");
         // An error only says that nobody listens.
         drop(self.tails.send(Arc::new(batch)));
     }
@@ -229,12 +242,14 @@ impl Store {
     }
 
     async fn append(&self, batch: Batch) -> Result<(), PushError> {
+        // Lines are let go where they were made: what waits is in one piece.
         let mut record = Vec::with_capacity(batch.bytes() + 64);
         batch.encode(&mut record);
+        drop(batch);
         let permits = u32::try_from(record.len().min(WAITING_BYTES)).expect("it is at most some megabytes");
         let room = Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(|_| PushError::Closed)?;
         let (done, answer) = oneshot::channel();
-        let append = Box::new(Append { batch, record, done, _room: room });
+        let append = Box::new(Append { record, done, _room: room });
         self.messages.send(Message::Append(append)).await.map_err(|_| PushError::Closed)?;
         answer.await.unwrap_or(Err(PushError::Closed))
     }
@@ -353,7 +368,12 @@ fn load(disk: Arc<dyn Disk>, options: Options, clock: Arc<dyn Clock>) -> io::Res
                 disk.place()
             ));
         }
-        replayed.batches.iter().for_each(|batch| shared.add(batch, now));
+        for payload in &replayed.payloads {
+            let mut fields = Fields(payload);
+            while !fields.is_empty() {
+                shared.add(&mut fields, now).expect("it was read through before");
+            }
+        }
     }
     flush::remove_journals(&*disk, through)?;
     let (tails, _) = broadcast::channel(TAIL_QUEUE);

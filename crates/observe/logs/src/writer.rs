@@ -5,7 +5,7 @@ use std::{sync::Arc, thread::JoinHandle};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use crate::{entry::Batch, error::PushError, flush, journal::Journal, store::Inner};
+use crate::{codec::Fields, error::PushError, flush, journal::Journal, store::Inner};
 
 /// Pushes that wait; more wait in their senders.
 pub(crate) const QUEUE: usize = 256;
@@ -15,8 +15,7 @@ const MAX_GROUP: usize = 128;
 const MAX_GROUP_BYTES: usize = 4 << 20;
 
 pub(crate) struct Append {
-    pub(crate) batch: Batch,
-    /// The batch encoded.
+    /// A batch, encoded.
     pub(crate) record: Vec<u8>,
     pub(crate) done: oneshot::Sender<Result<(), PushError>>,
     /// Room in memory, given back when the batch is dealt with.
@@ -81,10 +80,10 @@ impl Writer {
             self.show(&group);
         }
         for append in group {
-            let Append { batch, done, .. } = append;
+            let Append { record, done, .. } = append;
             // Before the answer: whoever tails from then on has it from the store.
             if written.is_ok() {
-                self.inner.tell_tails(batch);
+                self.inner.tell_tails(&record);
             }
             // Whoever pushed may be gone.
             drop(done.send(written.clone()));
@@ -114,7 +113,7 @@ impl Writer {
         let now = self.inner.now();
         let mut shared = self.inner.shared.write();
         for append in group {
-            shared.add(&append.batch, now);
+            shared.add(&mut Fields(&append.record), now).expect("it was encoded here");
         }
     }
 

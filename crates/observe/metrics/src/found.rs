@@ -43,7 +43,8 @@ impl Found {
             self.deleted.insert(self.labels.len() as u32, deleted.clone());
         }
         self.labels.push(labels);
-        self.ends.push(u32::try_from(self.parts.len()).expect("four thousand million parts need more memory than there is"));
+        self.ends
+            .push(u32::try_from(self.parts.len()).expect("four thousand million parts need more memory than there is"));
     }
 
     pub(crate) fn len(&self) -> usize {

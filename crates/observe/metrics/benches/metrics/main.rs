@@ -18,7 +18,7 @@ use client::Client;
 use server::{Kind, Server};
 
 const SENDERS: usize = 2;
-const REPEATS: usize = 5;
+const REPEATS: usize = 15;
 
 /// Figures of one server, by name, in the order they were taken.
 type Figures = Vec<(String, f64, &'static str)>;

@@ -174,11 +174,8 @@ impl Job<'_> {
 
     fn stream(&self, selector: &VectorSelector, outer: Outer) -> Evaluated {
         let names = self.labels_that_matter();
-        let wanted = Wanted {
-            without_buckets: outer.without_buckets,
-            only_labels: names.as_deref(),
-            ..Wanted::default()
-        };
+        let wanted =
+            Wanted { without_buckets: outer.without_buckets, only_labels: names.as_deref(), ..Wanted::default() };
         let mut groups = Groups::default();
         let mut held = 0;
         select::each_at_one_step(self.context, selector, self.frame, wanted, &mut |labels, cell| {

@@ -96,7 +96,8 @@ mod tests {
     #[test]
     fn an_order_that_contradicts_itself_does_no_harm() {
         let texts = ["", "1", "01", "001", "a", "a01", "a1", "x"];
-        let labels: Vec<Labels> = (0..200).map(|at| Labels::new([("x", texts[at * 7 % 8]), ("y", texts[at % 8])])).collect();
+        let labels: Vec<Labels> =
+            (0..200).map(|at| Labels::new([("x", texts[at * 7 % 8]), ("y", texts[at % 8])])).collect();
         let sorted = sorted(labels.clone(), |one, other| compare_labels(one, other, &["x", "y"]));
         assert_eq!(sorted.len(), labels.len());
     }
