@@ -163,11 +163,17 @@ impl Index for LabelIndex {
         wanted: &dyn Fn(&str) -> bool,
         into: &mut Vec<u32>,
     ) -> Result<(), StoreError> {
-        /// One large search over all texts is faster than many small ones, unless it finds very much.
+        /// One large search over all texts is faster than many small ones, if the label has no small share of the texts
+        /// and not very many are found.
+        const TEXTS_SHARE: usize = 8;
         const FOUND_SHARE: usize = 16;
         let Some(name) = self.symbols.find(name) else { return Ok(()) };
         let values = self.by_label.values.get(&name).map_or(&[][..], Vec::as_slice);
-        if let Some(holding) = self.symbols.holding(common.needle, values.len() / FOUND_SHARE) {
+        let holding = match values.len() >= self.symbols.len() as usize / TEXTS_SHARE {
+            true => self.symbols.holding(common.needle, values.len() / FOUND_SHARE),
+            false => None,
+        };
+        if let Some(holding) = holding {
             for value in holding {
                 if let Some(postings) = self.by_label.postings.get(&(name, value))
                     && wanted(self.symbols.get(value))
