@@ -3,7 +3,7 @@
 //! A large chart has hundreds of thousands of nodes, all held at once: lists have no room to grow, and what is rare and
 //! large is boxed.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::{
     builtin::Builtin,
@@ -18,7 +18,7 @@ pub(crate) struct Template {
     /// The file it stands in.
     pub parse_name: Str,
     /// The whole text of that file, to which positions refer.
-    pub text: Str,
+    pub text: Arc<[u8]>,
     pub body: Box<[Node]>,
 }
 
@@ -30,7 +30,7 @@ impl Template {
 
     /// `file:line:column` of a position.
     pub fn location(&self, position: u32) -> String {
-        let before = &self.text.as_bytes()[..(position as usize).min(self.text.len())];
+        let before = &self.text[..(position as usize).min(self.text.len())];
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
         let column = before.iter().rev().take_while(|byte| **byte != b'\n').count();
         format!("{}:{line}:{column}", self.parse_name)
@@ -94,7 +94,7 @@ pub(crate) enum OperandKind {
 /// A string constant; it is kept apart from [`Value`], which cannot cross threads.
 pub(crate) enum Constant {
     Text(Str),
-    Bytes(std::sync::Arc<[u8]>),
+    Bytes(Arc<[u8]>),
 }
 
 impl Constant {

@@ -2,7 +2,10 @@
 
 mod number;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use crate::{
     builtin::Builtin,
@@ -27,17 +30,18 @@ pub struct ParseError {
 /// The templates of one text, the text's own among them, by name.
 pub(crate) type Parsed = HashMap<Str, Arc<Template>>;
 
-/// Parses `text`, in which functions not in `functions` are errors.
-pub(crate) fn parse(name: &str, text: &str, functions: &Functions) -> Result<Parsed, ParseError> {
+/// Parses `text`, in which functions not in `functions` are errors. The templates keep `shared`, the bytes of the text.
+pub(crate) fn parse(name: &str, text: &str, shared: Arc<[u8]>, functions: &Functions) -> Result<Parsed, ParseError> {
     let name: Str = name.into();
     let mut parser = Parser {
         lexer: Lexer::new(text),
         input: text,
-        text: text.into(),
+        text: shared,
         parse_name: name.clone(),
         functions,
         tokens: [Token::none(), Token::none(), Token::none()],
         peeked: 0,
+        words: HashSet::new(),
         parsed: Parsed::new(),
         scope: Scope::default(),
         nodes: Vec::new(),
@@ -66,12 +70,14 @@ impl Default for Scope {
 struct Parser<'p> {
     lexer: Lexer<'p>,
     input: &'p str,
-    text: Str,
+    text: Arc<[u8]>,
     parse_name: Str,
     functions: &'p Functions,
     /// Three tokens of look-ahead; those not yet taken are the first `peeked`, in reverse order.
     tokens: [Token; 3],
     peeked: usize,
+    /// The names and constants so far; most come again and again, and are held once.
+    words: HashSet<Str>,
     parsed: Parsed,
     scope: Scope,
     /// What lists under way have so far, the innermost on top. A finished list is taken off, of exactly its size.
@@ -141,6 +147,15 @@ impl<'p> Parser<'p> {
 
     fn word(&self, token: &Token) -> &'p str {
         token.text(self.input)
+    }
+
+    fn shared(&mut self, word: &str) -> Str {
+        if let Some(known) = self.words.get(word) {
+            return known.clone();
+        }
+        let word: Str = word.into();
+        self.words.insert(word.clone());
+        word
     }
 
     fn error<T>(&self, message: impl std::fmt::Display) -> Parse<T> {
@@ -441,7 +456,7 @@ impl<'p> Parser<'p> {
     }
 
     fn declare(&mut self, variable: &Token, declared: &mut Declared) {
-        let name: Str = self.word(variable).into();
+        let name = self.shared(self.word(variable));
         declared.variables.push(name.clone());
         self.scope.variables.push(name);
     }
@@ -499,7 +514,7 @@ impl<'p> Parser<'p> {
         let mut fields: Vec<Str> = Vec::new();
         while self.peek().kind == TokenKind::Field {
             let token = self.next();
-            fields.push(self.word(&token)[1..].into());
+            fields.push(self.shared(&self.word(&token)[1..]));
         }
         let kind = match term.kind {
             OperandKind::Field(first) => OperandKind::Field(first.iter().cloned().chain(fields).collect()),
@@ -529,7 +544,7 @@ impl<'p> Parser<'p> {
             TokenKind::Dot => OperandKind::Dot,
             TokenKind::Nil => OperandKind::Nil,
             TokenKind::Variable => self.variable(word)?,
-            TokenKind::Field => OperandKind::Field(Box::new([word[1..].into()])),
+            TokenKind::Field => OperandKind::Field(Box::new([self.shared(&word[1..])])),
             TokenKind::Bool => OperandKind::Bool(word == "true"),
             TokenKind::CharConstant | TokenKind::Complex | TokenKind::Number => match number::parse(word, token.kind) {
                 Ok(number) => OperandKind::Number(Box::new(number)),
@@ -547,10 +562,10 @@ impl<'p> Parser<'p> {
             }
             TokenKind::String | TokenKind::RawString => {
                 let value = match String::from_utf8(self.unquote(&token)?) {
-                    Ok(text) => Constant::Text(text.into()),
+                    Ok(text) => Constant::Text(self.shared(&text)),
                     Err(error) => Constant::Bytes(error.into_bytes().into()),
                 };
-                OperandKind::String { quoted: word.into(), value }
+                OperandKind::String { quoted: self.shared(word), value }
             }
             _ => {
                 self.backup();
@@ -560,10 +575,10 @@ impl<'p> Parser<'p> {
         Ok(Some(Operand { position: position(&token), kind }))
     }
 
-    fn function(&self, name: &str) -> Parse<OperandKind> {
+    fn function(&mut self, name: &str) -> Parse<OperandKind> {
         let table = self.functions.get(name).map(Callee::Table);
         match table.or_else(|| Builtin::named(name).map(Callee::Builtin)) {
-            Some(callee) => Ok(OperandKind::Function { name: name.into(), callee }),
+            Some(callee) => Ok(OperandKind::Function { name: self.shared(name), callee }),
             None => self.error(format_args!("function {} not defined", quote(name.as_bytes()))),
         }
     }
