@@ -1,6 +1,6 @@
 //! The chunked transfer coding, read as it comes.
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 
 /// Where a reader is in a chunked body.
 #[derive(Default)]
