@@ -15,13 +15,16 @@ mod runtime_class;
 mod service_account;
 mod signing_request;
 mod tolerations;
+mod topology_labels;
 pub mod webhook;
 
 pub use node_restriction::{check_token, node_of};
 pub use owner_references::NAME as OWNER_REFERENCES;
 
-use serde_json::Value;
+use std::borrow::Cow;
 
+use coracle_schema::{Kind, Schema, kinds::definition_name};
+use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::{authn::User, registry::Resource, request::Request, server::Inner, status::Failure};
@@ -72,6 +75,21 @@ impl Attributes<'_> {
             && self.resource.kind.group == group
     }
 
+    /// Whether the bodies at this path are no objects of the resource, such as a scale or a binding.
+    pub fn has_own_body(&self) -> bool {
+        self.resource.kind.subresource(self.subresource).is_some_and(|part| part.body.is_some())
+    }
+
+    /// The kind of the bodies at this path, where the resource is seen in a version.
+    pub fn body_kind<'b>(&self, seen_as: &'b Resource) -> Cow<'b, Kind> {
+        let kind = &*seen_as.kind;
+        let own = kind.subresource(self.subresource).and_then(|part| part.body);
+        let Some((group, version, name)) = own else { return Cow::Borrowed(kind) };
+        let Some(schema) = Schema::builtin(&definition_name(group, version, name)) else { return Cow::Borrowed(kind) };
+        let (group, version, name) = (group.into(), version.into(), name.into());
+        Cow::Owned(Kind { group, version, kind: name, schema, subresources: Vec::new(), custom: None, ..kind.clone() })
+    }
+
     /// The refusal upstream words like this.
     pub fn forbidden(&self, why: &str) -> Failure {
         Failure::forbidden(self.resource.group_resource(), self.name, why)
@@ -98,6 +116,7 @@ pub fn chain() -> Vec<Box<dyn Admission>> {
         Box::new(limits::LimitRanger),
         Box::new(service_account::ServiceAccount),
         Box::new(node_restriction::NodeRestriction),
+        Box::new(topology_labels::PodTopologyLabels),
         Box::new(pod_security::PodSecurity),
         Box::new(priority::Priority),
         Box::new(tolerations::DefaultTolerationSeconds),
@@ -134,7 +153,7 @@ pub async fn validate(request: &Attributes<'_>, object: &Value) -> Result<Turn, 
     Ok(turn)
 }
 
-/// Lets everybody refuse a deletion of `object`, or a connection to it.
+/// Lets everybody refuse a deletion of `object`, or the connection that it asks for.
 pub async fn validate_without_object(request: &Attributes<'_>, object: &Value) -> Result<(), Failure> {
     webhook::mutate(request, None, |_| Ok(())).await?;
     request.server.admission.iter().try_for_each(|step| step.validate(request, object))?;

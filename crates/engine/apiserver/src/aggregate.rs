@@ -7,12 +7,17 @@ mod availability;
 pub mod discovery;
 mod front_proxy;
 mod local;
+pub mod openapi;
 mod relay;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use coracle_store::{Record, Snapshot};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::{
@@ -26,6 +31,9 @@ pub use relay::relay;
 
 /// Where APIServices lie.
 const PREFIX: &str = "/apiregistration.k8s.io/apiservices/";
+/// How long another server may take over one of its documents, and how large that may be.
+const PATIENCE: Duration = Duration::from_secs(5);
+const DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
 
 /// A group and version that somebody else answers for.
 pub struct Foreign {
@@ -38,6 +46,7 @@ pub struct Foreign {
     service: (String, String, u16),
     remote: Result<Remote, String>,
     state: ArcSwap<State>,
+    openapi: Mutex<Option<openapi::Document>>,
 }
 
 /// What is known of the other server.
@@ -132,7 +141,30 @@ impl Foreign {
             service: (namespace, name, port),
             remote,
             state: ArcSwap::default(),
+            openapi: Mutex::default(),
         })
+    }
+
+    /// One of its own documents, asked for as the server itself.
+    async fn get(&self, path: &str, unless: Option<&HeaderValue>) -> Result<(StatusCode, HeaderMap, Bytes), String> {
+        let remote = self.remote.as_ref().map_err(String::clone)?;
+        let mut request = Request::get(path)
+            .header(header::ACCEPT, "application/json")
+            .header("x-remote-user", "system:kube-aggregator")
+            .header("x-remote-group", "system:masters");
+        if let Some(etag) = unless {
+            request = request.header(header::IF_NONE_MATCH, etag);
+        }
+        let request = request.body(Full::<Bytes>::default()).map_err(|error| error.to_string())?;
+        let exchange = async {
+            let (parts, body) = remote.send(request).await.map_err(|error| error.to_string())?.into_parts();
+            let body = Limited::new(body, DOCUMENT_BYTES).collect().await.map_err(|error| error.to_string())?;
+            Ok((parts.status, parts.headers, body.to_bytes()))
+        };
+        match tokio::time::timeout(PATIENCE, exchange).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err("context deadline exceeded".into()),
+        }
     }
 
     /// Its resources, where it can be reached.

@@ -8,7 +8,10 @@ mod stored;
 pub use node::NodeOr;
 pub use stored::StoredRbac;
 
-use crate::authn::{MASTERS, User};
+use crate::{
+    authn::{MASTERS, User},
+    request::selector::{FieldSelector, LabelSelector},
+};
 
 /// What somebody wants to do.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +36,17 @@ pub struct Attributes<'a> {
     pub path: &'a str,
     /// Whether it is about a resource.
     pub resource_request: bool,
+    /// Which objects of a collection it is about.
+    pub selectors: Selectors<'a>,
+}
+
+/// Which objects of a collection a request is about: all of them where there are no selectors, or none that can be read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Selectors<'a> {
+    /// By their fields.
+    pub fields: Option<&'a FieldSelector>,
+    /// By their labels.
+    pub labels: Option<&'a LabelSelector>,
 }
 
 impl Attributes<'_> {

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    aggregate::Known,
+    aggregate::{Known, openapi::Documents as OfOthers},
     discovery::etag,
     registry::Served,
     request::{Request, accept},
@@ -33,33 +33,41 @@ struct Documents {
 struct Document {
     gzipped: Bytes,
     etag: String,
+    /// What else than this server's own kinds it depends on.
+    of: String,
 }
 
 impl Document {
-    fn new(bytes: &[u8]) -> Result<Self, Failure> {
+    fn new(bytes: &[u8], of: &str) -> Result<Self, Failure> {
         let gzipped = response::gzipped(bytes).map_err(Failure::internal)?;
-        Ok(Self { gzipped: gzipped.into(), etag: etag(bytes) })
+        Ok(Self { gzipped: gzipped.into(), etag: etag(bytes), of: of.to_owned() })
     }
 }
 
 impl Cache {
-    /// The document at `path`, made by `make` where it is not known yet.
-    fn get(&self, generation: u64, path: &str, make: impl FnOnce() -> Vec<u8>) -> Result<Arc<Document>, Failure> {
+    /// The document at `path`, made by `make` where it is not known yet, or was made `of` something else.
+    fn get(
+        &self,
+        generation: u64,
+        path: &str,
+        of: &str,
+        make: impl FnOnce() -> Vec<u8>,
+    ) -> Result<Arc<Document>, Failure> {
         let mut documents = self.0.lock();
         if documents.generation != generation {
             *documents = Documents { generation, by_path: HashMap::new() };
         }
-        if let Some(document) = documents.by_path.get(path) {
+        if let Some(document) = documents.by_path.get(path).filter(|document| document.of == of) {
             return Ok(document.clone());
         }
-        let document = Arc::new(Document::new(&make())?);
+        let document = Arc::new(Document::new(&make(), of)?);
         documents.by_path.insert(path.to_owned(), document.clone());
         Ok(document)
     }
 }
 
 /// Answers `/openapi/...`.
-pub fn answer(server: &Server, request: &Request) -> Result<Answer, Failure> {
+pub async fn answer(server: &Server, request: &Request) -> Result<Answer, Failure> {
     let served = server.registry.served();
     let path = request.info.path.trim_matches('/').trim_start_matches("openapi/");
     match path {
@@ -69,8 +77,10 @@ pub fn answer(server: &Server, request: &Request) -> Result<Answer, Failure> {
                 true => ("v2 protobuf", V2_PROTOBUF),
                 false => ("v2", "application/json"),
             };
-            let document = server.openapi.get(served.generation, kept_as, || {
-                let document = openapi::v2(&kinds);
+            let others = OfOthers::fetch(server).await;
+            let document = server.openapi.get(served.generation, kept_as, &others.version, || {
+                let mut document = openapi::v2(&kinds);
+                others.merge_into(&mut document);
                 match content_type {
                     V2_PROTOBUF => openapi::v2_protobuf(&document),
                     _ => document.to_string().into_bytes(),
@@ -80,9 +90,8 @@ pub fn answer(server: &Server, request: &Request) -> Result<Answer, Failure> {
         }
         "v3" => {
             let others = server.aggregate.known();
-            let kept_as = format!("v3 {}", others.generation);
             let make = || index(&served, &others).to_string().into_bytes();
-            let document = server.openapi.get(served.generation, &kept_as, make)?;
+            let document = server.openapi.get(served.generation, "v3", &others.generation.to_string(), make)?;
             conditional(request, &document, "application/json")
         }
         _ => match path.strip_prefix("v3/").filter(|path| group_versions(&served).iter().any(|known| known == path)) {
@@ -106,7 +115,7 @@ fn group_versions(served: &Served) -> Vec<String> {
 }
 
 fn group_document(server: &Server, served: &Served, path: &str) -> Result<Arc<Document>, Failure> {
-    server.openapi.get(served.generation, &format!("v3/{path}"), || {
+    server.openapi.get(served.generation, &format!("v3/{path}"), "", || {
         let group_version = path.split_once('/').map_or(path, |(_, group_version)| group_version);
         let kinds: Vec<&Kind> = served.all.iter().map(|resource| &*resource.kind).collect();
         openapi::v3(&kinds, group_version).to_string().into_bytes()

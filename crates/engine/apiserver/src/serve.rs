@@ -17,9 +17,16 @@ use hyper::upgrade::OnUpgrade;
 use crate::{
     aggregate, audit,
     authn::{self, User, impersonation},
-    authz::{Attributes, Decision},
+    authz::{Attributes, Decision, Selectors},
     priority,
-    request::{Request, accept::Accept, info::RequestInfo, payload, query::Query},
+    request::{
+        Request,
+        accept::Accept,
+        info::RequestInfo,
+        payload,
+        query::Query,
+        selector::{FieldSelector, LabelSelector},
+    },
     response::{self, Answer},
     server::Server,
     status::{Failure, GroupResource},
@@ -167,7 +174,7 @@ async fn answer(
         way.place = place;
         seat?
     };
-    authorize(server, &user, &info, way.trail.as_deref())?;
+    authorize(server, &user, &info, &query, way.trail.as_deref())?;
     if let Some(foreign) = foreign(server, &info) {
         let body = payload::read(body).await?;
         return aggregate::relay(&foreign, &user, parts, body, upgrade).await;
@@ -223,7 +230,13 @@ async fn identify(
     }
 }
 
-fn authorize(server: &Server, user: &User, info: &RequestInfo, trail: Option<&audit::Trail>) -> Result<(), Failure> {
+fn authorize(
+    server: &Server,
+    user: &User,
+    info: &RequestInfo,
+    query: &Query,
+    trail: Option<&audit::Trail>,
+) -> Result<(), Failure> {
     let note = |decision: &str, reason: &str| {
         if let Some(trail) = trail {
             trail.annotate("authorization.k8s.io/decision", decision.to_owned());
@@ -233,6 +246,10 @@ fn authorize(server: &Server, user: &User, info: &RequestInfo, trail: Option<&au
     if !info.is_resource && authn::open_to_all(&info.path) {
         return Ok(());
     }
+    // One that cannot be read selects everything here, and is refused later on.
+    let selector = |name: &str| query.get(name).filter(|text| !text.is_empty() && info.heeds_selectors());
+    let fields = selector("fieldSelector").and_then(|text| FieldSelector::parse(text).ok());
+    let labels = selector("labelSelector").and_then(|text| LabelSelector::parse(text).ok());
     let attributes = Attributes {
         user,
         verb: &info.verb,
@@ -244,6 +261,7 @@ fn authorize(server: &Server, user: &User, info: &RequestInfo, trail: Option<&au
         name: &info.name,
         path: &info.path,
         resource_request: info.is_resource,
+        selectors: Selectors { fields: fields.as_ref(), labels: labels.as_ref() },
     };
     match server.authorizer.authorize(&attributes) {
         Decision::Allow { reason } => {

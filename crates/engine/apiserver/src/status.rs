@@ -92,7 +92,8 @@ impl Cause {
         Self { reason: "FieldValueTooMany".into(), message, field: field.into() }
     }
 
-    fn sentence(&self) -> String {
+    /// The field and what is wrong with it.
+    pub fn sentence(&self) -> String {
         if self.field.is_empty() { self.message.clone() } else { format!("{}: {}", self.field, self.message) }
     }
 }

@@ -84,6 +84,7 @@ fn may(request: &Attributes<'_>, verb: &str, plural: &str, name: &str) -> bool {
         name,
         path: "",
         resource_request: true,
+        selectors: authz::Selectors::default(),
     };
     matches!(request.server.authorizer.authorize(&asked), Decision::Allow { .. })
 }

@@ -17,8 +17,7 @@ pub struct NamespaceLifecycle;
 
 impl Admission for NamespaceLifecycle {
     fn mutate(&self, request: &Attributes<'_>, _: &mut Value) -> Result<(), Failure> {
-        let creates = request.operation == Operation::Create && request.subresource.is_empty();
-        if !creates || request.namespace.is_empty() || !request.resource.kind.namespaced {
+        if request.operation != Operation::Create || request.namespace.is_empty() || !request.resource.kind.namespaced {
             return Ok(());
         }
         // Reviews are questions, not objects.

@@ -67,10 +67,14 @@ fn pod(request: &Attributes<'_>, node: &str, pod: &Value) -> Result<(), String> 
     let is_own = |pod: &Value| pod["spec"]["nodeName"] == node;
     match (request.operation, request.subresource) {
         (Operation::Create, "") => mirror_pod(request, node, pod),
-        (Operation::Delete, _) if is_own(pod) => Ok(()),
-        (Operation::Delete, "eviction") => {
-            Err(format!("node {node:?} can only evict pods with spec.nodeName set to itself"))
+        (Operation::Create, "eviction") => {
+            let evicted = request.server.store.get(&request.resource.key(request.namespace, request.name));
+            match evicted.is_none_or(|evicted| evicted.field("spec.nodeName") == Some(node)) {
+                true => Ok(()),
+                false => Err(format!("node {node:?} can only evict pods with spec.nodeName set to itself")),
+            }
         }
+        (Operation::Delete, _) if is_own(pod) => Ok(()),
         (Operation::Delete, _) => Err(format!("node {node:?} can only delete pods with spec.nodeName set to itself")),
         (Operation::Update, "status") => {
             let old = request.old.unwrap_or(&Value::Null);

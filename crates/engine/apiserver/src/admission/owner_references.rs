@@ -77,6 +77,7 @@ fn may(
         name,
         path: "",
         resource_request: true,
+        selectors: authz::Selectors::default(),
     };
     match request.server.authorizer.authorize(&asked) {
         Decision::Allow { .. } => Ok(()),

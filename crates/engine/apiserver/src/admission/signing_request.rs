@@ -101,6 +101,7 @@ fn may(request: &Attributes<'_>, verb: &str, signer: &str) -> bool {
             name,
             path: "",
             resource_request: true,
+            selectors: authz::Selectors::default(),
         };
         matches!(request.server.authorizer.authorize(&asked), Decision::Allow { .. })
     })

@@ -98,11 +98,15 @@ async fn let_change(request: &Attributes<'_>, hook: &Hook, object: Option<&mut V
     let Some(verdict) = settle(request, hook, question.ask(hook).await)? else { return Ok(Change::Nothing) };
     let Some(object) = object else { return Ok(Change::Nothing) };
     let Some(mut patched) = verdict.apply(&question.object)? else { return Ok(Change::Nothing) };
-    fields::prune(&seen_as.kind, &mut patched);
-    if seen_as.api_version != request.resource.api_version {
+    let kind = request.body_kind(seen_as);
+    if let Some(error) = fields::type_error(&kind, &patched) {
+        return Err(Failure::internal(error));
+    }
+    fields::prune(&kind, &mut patched);
+    if converts(request, seen_as) {
         patched = convert(seen_as, request.resource, patched).await?;
     }
-    defaults::apply(&request.resource.kind, &mut patched);
+    defaults::apply(&request.body_kind(request.resource), &mut patched);
     *object = patched;
     Ok(Change::Changed)
 }
@@ -259,7 +263,7 @@ async fn question<'a>(
         return Ok(Question { request, seen_as, object: connect_options(request), old: Value::Null });
     }
     let (mut object, mut old) = (object.cloned().unwrap_or_default(), request.old.cloned().unwrap_or_default());
-    if seen_as.api_version != request.resource.api_version {
+    if converts(request, seen_as) {
         for shown in [&mut object, &mut old] {
             if !shown.is_null() {
                 *shown = convert(request.resource, seen_as, shown.take()).await?;
@@ -270,26 +274,44 @@ async fn question<'a>(
 }
 
 /// What a connection asks for, as the object that admission sees in its place.
-pub(super) fn connect_options(request: &Attributes<'_>) -> Value {
+pub fn connect_options(request: &Attributes<'_>) -> Value {
     let kind = request.resource.kind.subresource(request.subresource).and_then(|part| part.body);
     let Some((_, version, kind)) = kind else { return Value::Null };
     let mut options = json!({"kind": kind, "apiVersion": version});
     let query = &request.request.query;
-    for field in ["stdin", "stdout", "stderr", "tty"] {
-        if query.flag(field) {
-            options[field] = json!(true);
+    match request.subresource {
+        "proxy" => {
+            let path = &request.request.info.rest;
+            if !path.is_empty() {
+                options["path"] = json!(path);
+            }
         }
-    }
-    for field in ["container", "path"] {
-        if let Some(text) = query.get(field) {
-            options[field] = json!(text);
+        "portforward" => {
+            let ports = query.all("ports").flat_map(|list| list.split(','));
+            let ports: Vec<i64> = ports.filter_map(|port| port.trim().parse().ok()).collect();
+            if !ports.is_empty() {
+                options["ports"] = json!(ports);
+            }
         }
-    }
-    let command: Vec<&str> = query.all("command").collect();
-    if !command.is_empty() {
-        options["command"] = json!(command);
+        _ => {
+            for stream in ["stdin", "stdout", "stderr", "tty"].into_iter().filter(|stream| query.flag(stream)) {
+                options[stream] = json!(true);
+            }
+            if let Some(container) = query.get("container") {
+                options["container"] = json!(container);
+            }
+            let command: Vec<&str> = query.all("command").collect();
+            if !command.is_empty() {
+                options["command"] = json!(command);
+            }
+        }
     }
     options
+}
+
+/// Whether what a request carries looks different in another version of the resource. A scale is a scale in all of them.
+pub(super) fn converts(request: &Attributes<'_>, seen_as: &Resource) -> bool {
+    seen_as.api_version != request.resource.api_version && !request.has_own_body()
 }
 
 /// An object of one version of a resource in another.

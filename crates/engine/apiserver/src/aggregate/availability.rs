@@ -3,10 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use coracle_store::{Change, Expect, Record};
-use http::{Request, header};
-use http_body_util::{BodyExt, Full, Limited};
 use serde_json::{Value, json};
 
 use super::{Foreign, PREFIX, State, local};
@@ -14,8 +11,6 @@ use crate::{crd::set_condition, object, server::Server};
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const LOOK_AT_REGISTRY_EVERY: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(5);
-const DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
 
 /// Follows APIServices until the server stops.
 pub fn start(server: &Server) {
@@ -99,28 +94,12 @@ async fn check(server: &Server, foreign: &Foreign) -> Result<Vec<Value>, Why> {
         let url = format!("https://{name}.{namespace}.svc:{port}{path}");
         ("FailedDiscoveryCheck", format!("failing or missing response from {url}: {why}"))
     };
-    let remote = foreign.remote.as_ref().map_err(|why| failed(why.clone()))?;
-    let request = Request::get(path.as_str())
-        .header(header::ACCEPT, "application/json")
-        .header("x-remote-user", "system:kube-aggregator")
-        .header("x-remote-group", "system:masters")
-        .body(Full::<Bytes>::default())
-        .map_err(|error| failed(error.to_string()))?;
-    let exchange = async {
-        let answer = remote.send(request).await.map_err(|error| error.to_string())?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), DOCUMENT_BYTES).collect().await;
-        let body = body.map_err(|error| error.to_string())?.to_bytes();
-        if !status.is_success() {
-            return Err(format!("bad status from the server: {status}"));
-        }
-        let list: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-        Ok(list["resources"].as_array().cloned().unwrap_or_default())
-    };
-    match tokio::time::timeout(PATIENCE, exchange).await {
-        Ok(outcome) => outcome.map_err(failed),
-        Err(_) => Err(failed("context deadline exceeded".into())),
+    let (status, _, body) = foreign.get(&path, None).await.map_err(failed)?;
+    if !status.is_success() {
+        return Err(failed(format!("bad status from the server: {status}")));
     }
+    let list: Value = serde_json::from_slice(&body).map_err(|error| failed(error.to_string()))?;
+    Ok(list["resources"].as_array().cloned().unwrap_or_default())
 }
 
 async fn tell(server: &Server, foreign: &Foreign, why: Option<Why>) {

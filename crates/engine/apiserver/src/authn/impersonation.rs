@@ -6,7 +6,7 @@ use http::HeaderMap;
 
 use super::{AUTHENTICATED, UNAUTHENTICATED, User};
 use crate::{
-    authz::{Attributes, Authorizer, Decision},
+    authz::{Attributes, Authorizer, Decision, Selectors},
     request::info::percent_decode,
     status::{Failure, GroupResource},
 };
@@ -45,6 +45,7 @@ pub fn effective(headers: &HeaderMap, user: Arc<User>, authorizer: &dyn Authoriz
             name,
             path: "",
             resource_request: true,
+            selectors: Selectors::default(),
         };
         match authorizer.authorize(&attributes) {
             Decision::Allow { .. } => Ok(()),

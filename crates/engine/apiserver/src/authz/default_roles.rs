@@ -73,16 +73,19 @@ const ROLES: &[Role] = &[
             ("patch update", "core", "pods/status"),
             ("create", "core", "pods/eviction"),
             ("get list watch", "core", "configmaps secrets"),
-            ("get", "core", "persistentvolumeclaims persistentvolumes"),
+            ("get", "core", "persistentvolumeclaims persistentvolumes serviceaccounts"),
+            ("get patch update", "core", "persistentvolumeclaims/status"),
             ("get", "core", "endpoints"),
             ("create patch update", "core events.k8s.io", "events"),
             ("create", "core", "serviceaccounts/token"),
             ("create delete get patch update", "coordination.k8s.io", "leases"),
             ("create get list watch", "certificates.k8s.io", "certificatesigningrequests"),
             (READ, "node.k8s.io", "runtimeclasses"),
-            (READ, "storage.k8s.io", "csidrivers volumeattachments"),
+            (READ, "storage.k8s.io", "csidrivers"),
+            ("get", "storage.k8s.io", "volumeattachments"),
             ("create delete get patch update", "storage.k8s.io", "csinodes"),
-            (READ, "discovery.k8s.io", "endpointslices"),
+            ("get", "resource.k8s.io", "resourceclaims"),
+            ("deletecollection", "resource.k8s.io", "resourceslices"),
         ],
     ),
     role(
@@ -346,7 +349,7 @@ mod tests {
     use super::{super::rbac::Rbac, *};
     use crate::{
         authn::User,
-        authz::{Attributes, Decision},
+        authz::{Attributes, Decision, Selectors},
     };
 
     fn can(user: &str, groups: &[&str], verb: &str, group: &str, resource: &str) -> bool {
@@ -372,6 +375,7 @@ mod tests {
             name: "",
             path: "",
             resource_request: true,
+            selectors: Selectors::default(),
         };
         matches!(rbac.authorize(&asked), Decision::Allow { .. })
     }

@@ -22,48 +22,110 @@ impl<A: Authorizer> NodeOr<A> {
         Self { store, rules: default_roles::rules_of("system:node"), inner }
     }
 
+    /// The error says why not; it is empty where there is nothing to add.
     fn judge(&self, node: &str, asked: &Attributes<'_>) -> Result<(), String> {
         let reads = matches!(asked.verb, "get" | "list" | "watch");
-        let no_path = |what: &str| Err(format!("no relationship found between node '{node}' and this object: {what}"));
         match (asked.api_group, asked.resource, asked.subresource) {
-            ("", "secrets" | "configmaps" | "persistentvolumeclaims", "") => {
-                if !reads || asked.name.is_empty() {
-                    return Err("can only read resources of this type by name".to_owned());
-                }
-                match self.pods(node).any(|pod| refers(&pod, asked.resource, asked.namespace, asked.name)) {
-                    true => Ok(()),
-                    false => no_path(asked.name),
-                }
+            ("", "secrets" | "configmaps", _) => {
+                check(reads, "can only read resources of this type")?;
+                check(asked.subresource.is_empty(), "cannot read subresource")?;
+                check(!asked.namespace.is_empty(), "can only read namespaced object of this type")?;
+                self.related(node, asked)
             }
-            ("", "persistentvolumes", "") => match asked.verb == "get" && self.uses_volume(node, asked.name) {
-                true => Ok(()),
-                false => no_path(asked.name),
-            },
-            ("", "serviceaccounts", "token") if asked.verb == "create" => {
-                let runs_as = |pod: &Value| {
-                    object::namespace(pod) == asked.namespace && pod["spec"]["serviceAccountName"] == asked.name
-                };
-                match self.pods(node).any(|pod| runs_as(&pod)) {
-                    true => Ok(()),
-                    false => no_path(asked.name),
-                }
+            ("", "persistentvolumeclaims", "status") => {
+                check(matches!(asked.verb, "update" | "patch"), "can only get/update/patch this type")?;
+                self.related(node, asked)
             }
-            ("coordination.k8s.io", "leases", "") => {
-                let is_own = asked.namespace == LEASES && (asked.name == node || asked.verb == "create");
-                if is_own {
-                    self.by_rules(asked)
-                } else {
-                    Err(format!("can only access leases in {LEASES} named {node}"))
-                }
+            ("", "persistentvolumeclaims" | "persistentvolumes", _)
+            | ("resource.k8s.io", "resourceclaims", _)
+            | ("storage.k8s.io", "volumeattachments", _) => {
+                check(asked.verb == "get", "can only get individual resources of this type")?;
+                check(asked.subresource.is_empty(), "cannot get subresource")?;
+                self.related(node, asked)
             }
-            ("storage.k8s.io", "csinodes", "") if asked.name != node && asked.verb != "create" => {
-                Err(format!("can only access CSINode with the name {node}"))
+            ("", "serviceaccounts", "") if asked.verb == "get" => {
+                check(!asked.namespace.is_empty(), "can only read namespaced object of this type")?;
+                self.related(node, asked)
             }
-            ("", "nodes", _) if asked.verb == "get" && asked.name != node => {
-                Err("node is not allowed to read other nodes".to_owned())
+            ("", "serviceaccounts", part) => {
+                let is_for_one = asked.verb == "create" && !asked.name.is_empty();
+                check(is_for_one, "can only create tokens for individual service accounts")?;
+                check(part == "token", "can only create token subresource of serviceaccount")?;
+                self.related(node, asked)
             }
+            ("coordination.k8s.io", "leases", _) => {
+                check(writes_own(asked.verb), "can only get, create, update, patch, or delete a node lease")?;
+                check(
+                    asked.namespace == LEASES,
+                    &format!("can only access leases in the {LEASES:?} system namespace"),
+                )?;
+                let is_own = asked.verb == "create" || asked.name == node;
+                check(is_own, "can only access node lease with the same name as the requesting node")
+            }
+            ("storage.k8s.io", "csinodes", part) => {
+                check(writes_own(asked.verb), "can only get, create, update, patch, or delete a CSINode")?;
+                check(part.is_empty(), "cannot authorize CSINode subresources")?;
+                let is_own = asked.verb == "create" || asked.name == node;
+                check(is_own, "can only access CSINode with the same name as the requesting node")
+            }
+            ("resource.k8s.io", "resourceslices", part) => {
+                check(part.is_empty(), "cannot authorize ResourceSlice subresources")?;
+                self.slice(node, asked)
+            }
+            ("", "nodes", part) => own_node(node, asked, part),
+            ("", "pods", part) => self.pod(node, asked, part),
             _ => self.by_rules(asked),
         }
+    }
+
+    /// One pod that runs here, or a collection that holds no others. What a node may write is admission's to look at.
+    fn pod(&self, node: &str, asked: &Attributes<'_>, part: &str) -> Result<(), String> {
+        match (part, asked.verb) {
+            ("", "get") => self.related(node, asked),
+            ("", "list" | "watch") if is_narrowed(asked, node) => Ok(()),
+            ("", "list" | "watch") if !asked.name.is_empty() => self.related(node, asked),
+            ("", "list" | "watch") => Err("can only list/watch pods with spec.nodeName field selector".to_owned()),
+            ("", "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create") => Ok(()),
+            _ => Err(String::new()),
+        }
+    }
+
+    fn slice(&self, node: &str, asked: &Attributes<'_>) -> Result<(), String> {
+        match asked.verb {
+            "create" => Ok(()),
+            "get" | "update" | "patch" | "delete" => self.related(node, asked),
+            "watch" | "list" | "deletecollection" => check(
+                is_narrowed(asked, node),
+                "can only list/watch/deletecollection resourceslices with nodeName field selector",
+            ),
+            _ => Err("only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection".to_owned()),
+        }
+    }
+
+    /// Whether something has to do with a node: it says so itself, or a pod that is bound there names it.
+    fn related(&self, node: &str, asked: &Attributes<'_>) -> Result<(), String> {
+        let (namespace, name) = (asked.namespace, asked.name);
+        check(!name.is_empty(), "No Object name found")?;
+        let is_related = match asked.resource {
+            "pods" => {
+                let pod = self.store.get(&format!("/core/pods/{namespace}/{name}"));
+                pod.is_some_and(|pod| pod.field("spec.nodeName") == Some(node))
+            }
+            "volumeattachments" => self.is_of(node, &format!("/storage.k8s.io/volumeattachments/{name}")),
+            "resourceslices" => self.is_of(node, &format!("/resource.k8s.io/resourceslices/{name}")),
+            "persistentvolumes" => self.uses_volume(node, name),
+            "serviceaccounts" => self
+                .pods(node)
+                .any(|pod| object::namespace(&pod) == namespace && pod["spec"]["serviceAccountName"] == name),
+            resource => self.pods(node).any(|pod| refers(&pod, resource, namespace, name)),
+        };
+        check(is_related, &format!("no relationship found between node '{node}' and this object"))
+    }
+
+    /// Whether an object names the node as its own.
+    fn is_of(&self, node: &str, key: &str) -> bool {
+        let object = self.store.get(key).and_then(|record| object::decode(&record).ok());
+        object.is_some_and(|object| object["spec"]["nodeName"] == node)
     }
 
     fn by_rules(&self, asked: &Attributes<'_>) -> Result<(), String> {
@@ -94,7 +156,11 @@ impl<A: Authorizer> NodeOr<A> {
 impl<A: Authorizer> Authorizer for NodeOr<A> {
     fn authorize(&self, asked: &Attributes<'_>) -> Decision {
         let Some(node) = node_of(asked.user) else { return self.inner.authorize(asked) };
-        let verdict = if node.is_empty() { Err("unknown node".to_owned()) } else { self.judge(node, asked) };
+        let verdict = if node.is_empty() {
+            Err(format!("unknown node for user {:?}", asked.user.name))
+        } else {
+            self.judge(node, asked)
+        };
         match verdict {
             Ok(()) => Decision::Allow { reason: String::new() },
             // Roles may allow nodes more.
@@ -115,9 +181,42 @@ impl<A: Authorizer> Authorizer for NodeOr<A> {
     }
 }
 
+fn check(holds: bool, otherwise: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(otherwise.to_owned()) }
+}
+
+fn writes_own(verb: &str) -> bool {
+    matches!(verb, "get" | "create" | "update" | "patch" | "delete")
+}
+
+/// Whether a collection is asked for with a selector that leaves what is on this node only.
+fn is_narrowed(asked: &Attributes<'_>, node: &str) -> bool {
+    asked.selectors.fields.is_some_and(|fields| fields.requires("spec.nodeName", node))
+}
+
+/// A node reads itself, even before it is there; whom it writes is admission's to look at.
+fn own_node(node: &str, asked: &Attributes<'_>, part: &str) -> Result<(), String> {
+    match (part, asked.verb) {
+        ("", "create" | "update" | "patch") | ("status", "update" | "patch") => Ok(()),
+        ("", "get" | "list" | "watch") => match asked.name {
+            "" => Err(format!("node '{node}' cannot read all nodes, only its own Node object")),
+            name => check(name == node, &format!("node '{node}' cannot read '{name}', only its own Node object")),
+        },
+        _ => Err(String::new()),
+    }
+}
+
 fn claims(pod: &Value) -> impl Iterator<Item = &str> {
     let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
     volumes.filter_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str())
+}
+
+/// The claims of devices that a pod names, and those that were made for it.
+fn resource_claims(pod: &Value) -> impl Iterator<Item = &str> {
+    let named = pod["spec"]["resourceClaims"].as_array().into_iter().flatten();
+    let made = pod["status"]["resourceClaimStatuses"].as_array().into_iter().flatten();
+    let extended = &pod["status"]["extendedResourceClaimStatus"]["resourceClaimName"];
+    named.chain(made).filter_map(|claim| claim["resourceClaimName"].as_str()).chain(extended.as_str())
 }
 
 /// Whether a pod names a secret, a config map or a claim anywhere.
@@ -126,6 +225,9 @@ fn refers(pod: &Value, resource: &str, namespace: &str, name: &str) -> bool {
         return false;
     }
     let spec = &pod["spec"];
+    if resource == "resourceclaims" {
+        return resource_claims(pod).any(|claim| claim == name);
+    }
     if resource == "persistentvolumeclaims" {
         let ephemeral = spec["volumes"].as_array().into_iter().flatten().any(|volume| {
             !volume["ephemeral"].is_null()
@@ -164,7 +266,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::authz::rbac::Rbac;
+    use crate::{
+        authz::{Selectors, rbac::Rbac},
+        request::selector::FieldSelector,
+    };
 
     struct Nobody(Rbac);
 
@@ -196,6 +301,8 @@ mod tests {
         let authorizer = NodeOr::new(store, Nobody(Rbac::default()));
         let user = |node: &str| User::new(format!("system:node:{node}"), ["system:nodes"]);
         let check = |node: &str, verb: &str, what: &str, namespace: &str, name: &str, expected: bool| {
+            let (what, selector) = what.split_once('?').unwrap_or((what, ""));
+            let fields = FieldSelector::parse(selector).unwrap();
             let (path, subresource) = what.split_once('/').unwrap_or((what, ""));
             let (resource, group) = path.split_once('.').unwrap_or((path, ""));
             let asked = Attributes {
@@ -209,6 +316,7 @@ mod tests {
                 name,
                 path: "",
                 resource_request: true,
+                selectors: Selectors { fields: Some(&fields), labels: None },
             };
             let is_allowed = matches!(authorizer.authorize(&asked), Decision::Allow { .. });
             assert_eq!(is_allowed, expected, "{node} {verb} {what} {namespace}/{name}");
@@ -234,5 +342,19 @@ mod tests {
         check("n1", "get", "nodes", "", "n2", false);
         check("n1", "patch", "pods/status", "a", "p", true);
         check("n1", "create", "deployments.apps", "a", "", false);
+        check("n1", "list", "pods?spec.nodeName=n1", "", "", true);
+        check("n1", "watch", "pods?status.phase!=Failed,spec.nodeName==n1", "a", "", true);
+        check("n1", "list", "pods?spec.nodeName=n2", "", "", false);
+        check("n1", "list", "pods?spec.nodeName!=n1", "", "", false);
+        check("n1", "list", "pods", "a", "", false);
+        check("n1", "watch", "pods?metadata.name=p", "a", "p", true);
+        check("n2", "watch", "pods?metadata.name=p", "a", "p", false);
+        check("n1", "get", "pods", "a", "p", true);
+        check("n2", "get", "pods", "a", "p", false);
+        check("n1", "list", "nodes", "", "", false);
+        check("n1", "watch", "nodes?metadata.name=n1", "", "n1", true);
+        check("n1", "get", "serviceaccounts", "a", "robot", true);
+        check("n1", "deletecollection", "resourceslices.resource.k8s.io?spec.nodeName=n1", "", "", true);
+        check("n1", "deletecollection", "resourceslices.resource.k8s.io", "", "", false);
     }
 }

@@ -277,6 +277,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::authz::Selectors;
 
     fn rbac() -> Rbac {
         let mut rbac = Rbac::default();
@@ -350,6 +351,7 @@ mod tests {
             name: "",
             path: "",
             resource_request: false,
+            selectors: Selectors::default(),
         }
     }
 
@@ -393,6 +395,7 @@ mod tests {
                 namespace,
                 name,
                 resource_request: true,
+                selectors: Selectors::default(),
                 ..nothing(&web)
             };
             matches!(rbac().authorize(&asked), Decision::Allow { .. })

@@ -28,6 +28,8 @@ pub struct RequestInfo {
     pub subresource: String,
     /// What follows the subresource, for proxies, with its leading slash.
     pub rest: String,
+    /// Whether the path itself asks for a watch, as clients of old did.
+    pub watch_in_path: bool,
 }
 
 impl RequestInfo {
@@ -64,9 +66,8 @@ impl RequestInfo {
             return info;
         }
         info.is_resource = true;
-        let mut watch_prefix = false;
         if parts[0] == "watch" && parts.len() > 1 {
-            watch_prefix = true;
+            info.watch_in_path = true;
             parts.remove(0);
         }
         if parts[0] == "namespaces" && parts.len() > 1 {
@@ -84,8 +85,13 @@ impl RequestInfo {
             // Proxies need what follows exactly as it came, escapes included.
             info.rest = raw_tail(path, parts.len() - 3);
         }
-        info.verb = verb(method, &info.name, watch || watch_prefix).to_owned();
+        info.verb = verb(method, &info.name, watch || info.watch_in_path).to_owned();
         info
+    }
+
+    /// Whether selectors say which objects the request is about.
+    pub fn heeds_selectors(&self) -> bool {
+        self.is_resource && !self.watch_in_path && matches!(self.verb.as_str(), "list" | "watch" | "deletecollection")
     }
 
     /// `apps/v1`, or `v1` for core.

@@ -1,5 +1,7 @@
 //! Label and field selectors: parsing as upstream's grammar has it, and matching.
 
+use serde_json::Value;
+
 use crate::status::Failure;
 
 /// A conjunction of label requirements; empty matches everything.
@@ -29,6 +31,14 @@ impl LabelSelector {
         Parser { rest: text, whole: text }.selector()
     }
 
+    /// Reads the requirements of a review, leaving out those it does not know; whether there were such.
+    pub fn of_requirements(requirements: &[Value]) -> (Self, bool) {
+        let known = requirements.iter().filter_map(label_requirement);
+        let known: Vec<Requirement> = known.filter(|requirement| check_key(&requirement.key).is_ok()).collect();
+        let is_partial = known.len() < requirements.len();
+        (Self(known), is_partial)
+    }
+
     /// Whether it matches everything.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -53,6 +63,24 @@ impl Requirement {
             Operator::LessThan => value.and_then(compare).is_some_and(|(have, bound)| have < bound),
         }
     }
+}
+
+fn label_requirement(requirement: &Value) -> Option<Requirement> {
+    let values: Vec<String> = texts(&requirement["values"]).map(str::to_owned).collect();
+    let operator = match (requirement["operator"].as_str()?, values.is_empty()) {
+        ("In", false) => Operator::In,
+        ("NotIn", false) => Operator::NotIn,
+        ("Exists", true) => Operator::Exists,
+        ("DoesNotExist", true) => Operator::DoesNotExist,
+        _ => return None,
+    };
+    let sound = values.iter().all(|value| check_value(value).is_ok());
+    let key = requirement["key"].as_str().unwrap_or_default().to_owned();
+    sound.then_some(Requirement { key, operator, values })
+}
+
+fn texts(list: &Value) -> impl Iterator<Item = &str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
 struct Parser<'a> {
@@ -80,7 +108,7 @@ impl<'a> Parser<'a> {
     fn requirement(&mut self) -> Result<Requirement, Failure> {
         let absent = self.take("!");
         let key = self.word();
-        check_key(key).map_err(|why| self.wrong(&why))?;
+        check_key(key).map_err(|why| self.wrong(&format!("key: Invalid value: {key:?}: {why}")))?;
         let key = key.to_owned();
         self.blanks();
         if absent || self.rest.is_empty() || self.rest.starts_with(',') {
@@ -91,7 +119,8 @@ impl<'a> Parser<'a> {
         self.blanks();
         let values = if set { self.values()? } else { vec![self.word().to_owned()] };
         for value in &values {
-            check_value(value).map_err(|why| self.wrong(&why))?;
+            check_value(value)
+                .map_err(|why| self.wrong(&format!("values[0][key]: Invalid value: {value:?}: {why}")))?;
         }
         Ok(Requirement { key, operator, values })
     }
@@ -160,7 +189,7 @@ impl<'a> Parser<'a> {
 }
 
 /// Whether `key` is a qualified name: an optional DNS prefix, a slash, 63 characters.
-pub fn check_key(key: &str) -> Result<(), String> {
+pub fn check_key(key: &str) -> Result<(), &'static str> {
     let (prefix, name) = match key.split_once('/') {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, key),
@@ -173,18 +202,19 @@ pub fn check_key(key: &str) -> Result<(), String> {
     if prefix_ok && !name.is_empty() && is_label_text(name) {
         return Ok(());
     }
-    Err(format!(
-        "key: Invalid value: {key:?}: name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
-    ))
+    Err(
+        "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
+    )
 }
 
-fn check_value(value: &str) -> Result<(), String> {
+/// Whether `value` may be a label's value.
+pub fn check_value(value: &str) -> Result<(), &'static str> {
     if value.is_empty() || is_label_text(value) {
         return Ok(());
     }
-    Err(format!(
-        "values[0][key]: Invalid value: {value:?}: a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
-    ))
+    Err(
+        "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
+    )
 }
 
 /// Whether `text` may be a label's value or the name part of its key.
@@ -215,6 +245,18 @@ impl FieldSelector {
         terms.collect::<Result<_, _>>().map(Self)
     }
 
+    /// Reads the requirements of a review, leaving out those that fields cannot be compared by; whether there were such.
+    pub fn of_requirements(requirements: &[Value]) -> (Self, bool) {
+        let known: Vec<FieldTerm> = requirements.iter().filter_map(field_term).collect();
+        let is_partial = known.len() < requirements.len();
+        (Self(known), is_partial)
+    }
+
+    /// Whether it leaves only objects whose `field` is `value`.
+    pub fn requires(&self, field: &str, value: &str) -> bool {
+        self.0.iter().any(|term| term.equal && term.field == field && term.value == value)
+    }
+
     /// Whether it matches everything.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -242,6 +284,17 @@ impl FieldSelector {
     pub fn matches<'a>(&self, field: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.0.iter().all(|term| (field(&term.field).unwrap_or_default() == term.value) == term.equal)
     }
+}
+
+fn field_term(requirement: &Value) -> Option<FieldTerm> {
+    let equal = match requirement["operator"].as_str()? {
+        "In" => true,
+        "NotIn" => false,
+        _ => return None,
+    };
+    let [value] = texts(&requirement["values"]).collect::<Vec<_>>()[..] else { return None };
+    let field = requirement["key"].as_str().unwrap_or_default().to_owned();
+    Some(FieldTerm { field, value: value.to_owned(), equal })
 }
 
 fn split_unescaped(text: &str) -> Vec<&str> {

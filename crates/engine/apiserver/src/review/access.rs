@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::{
     authn::User,
-    authz::{Attributes, Decision},
+    authz::{Attributes, Decision, Selectors},
+    request::selector::{FieldSelector, LabelSelector, check_key, check_value},
     status::{Cause, Failure},
     verbs::Call,
 };
@@ -16,10 +17,7 @@ pub fn subject(call: &Call<'_>, review: &mut Value) -> Result<(), Failure> {
     let spec = &review["spec"];
     let user = named_user(spec);
     if user.name.is_empty() && user.groups.is_empty() {
-        return Err(invalid(
-            call,
-            vec![Cause::required("spec.user", "at least one of user or group must be specified")],
-        ));
+        return Err(invalid(vec![Cause::required("spec.user", "at least one of user or group must be specified")]));
     }
     review["status"] = decide(call, spec, &user)?;
     Ok(())
@@ -34,7 +32,7 @@ pub fn local_subject(call: &Call<'_>, review: &mut Value) -> Result<(), Failure>
             &review["spec"]["resourceAttributes"]["namespace"],
             "must match metadata.namespace",
         );
-        return Err(invalid(call, vec![cause]));
+        return Err(invalid(vec![cause]));
     }
     subject(call, review)
 }
@@ -88,11 +86,16 @@ fn decide(call: &Call<'_>, spec: &Value, user: &User) -> Result<Value, Failure> 
     let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
     if resource.is_object() == path.is_object() {
         let detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-        return Err(invalid(call, vec![Cause::invalid("spec.resourceAttributes", "{}", detail)]));
+        return Err(invalid(vec![Cause::invalid("spec.resourceAttributes", "{}", detail)]));
     }
     for field in ["fieldSelector", "labelSelector"] {
-        check_selector(call, field, &resource[field])?;
+        check_selector(field, &resource[field])?;
     }
+    let mut problems = Vec::new();
+    let fields = selector(&resource["fieldSelector"], FieldSelector::parse, FieldSelector::of_requirements);
+    let fields = read(fields, "fieldSelector", FieldSelector::is_empty, &mut problems);
+    let labels = selector(&resource["labelSelector"], LabelSelector::parse, LabelSelector::of_requirements);
+    let labels = read(labels, "labelSelector", LabelSelector::is_empty, &mut problems);
     let text = |value: &'_ Value, field: &str| -> String { value[field].as_str().unwrap_or_default().to_owned() };
     let of = if resource.is_object() { resource } else { path };
     let [verb, group, version, plural, subresource, namespace, name, path_text] =
@@ -102,13 +105,14 @@ fn decide(call: &Call<'_>, spec: &Value, user: &User) -> Result<Value, Failure> 
         user,
         verb: &verb,
         api_group: &group,
-        api_version: &version,
+        api_version: if version.is_empty() { "*" } else { &version },
         resource: &plural,
         subresource: &subresource,
         namespace: &namespace,
         name: &name,
         path: &path_text,
         resource_request: resource.is_object(),
+        selectors: Selectors { fields: fields.as_ref(), labels: labels.as_ref() },
     };
     let (allowed, denied, reason) = match call.server.authorizer.authorize(&attributes) {
         Decision::Allow { reason } => (true, false, reason),
@@ -122,11 +126,45 @@ fn decide(call: &Call<'_>, spec: &Value, user: &User) -> Result<Value, Failure> 
     if !reason.is_empty() {
         status["reason"] = json!(reason);
     }
+    if !problems.is_empty() {
+        status["evaluationError"] = json!(problems.join("; "));
+    }
     Ok(status)
 }
 
-/// Selectors narrow a question: roles do not look at them, and what is allowed at all is allowed narrowed.
-fn check_selector(call: &Call<'_>, field: &str, selector: &Value) -> Result<(), Failure> {
+/// A selector of a review, and whether something of it cannot be read: that narrows nothing.
+fn selector<S>(
+    of: &Value,
+    parse: impl FnOnce(&str) -> Result<S, Failure>,
+    of_requirements: impl FnOnce(&[Value]) -> (S, bool),
+) -> Option<(Option<S>, bool)> {
+    let requirements = of["requirements"].as_array().filter(|requirements| !requirements.is_empty());
+    if let Some(requirements) = requirements {
+        let (selector, is_partial) = of_requirements(requirements);
+        return Some((Some(selector), is_partial));
+    }
+    let parsed = parse(of["rawSelector"].as_str()?).ok();
+    let is_unreadable = parsed.is_none();
+    Some((parsed, is_unreadable))
+}
+
+fn read<S>(
+    found: Option<(Option<S>, bool)>,
+    field: &str,
+    is_empty: impl Fn(&S) -> bool,
+    problems: &mut Vec<String>,
+) -> Option<S> {
+    let (selector, has_problem) = found?;
+    let selector = selector.filter(|selector| !is_empty(selector));
+    if has_problem {
+        let how = if selector.is_some() { "partially ignored" } else { "ignored" };
+        problems.push(format!("spec.resourceAttributes.{field} {how} due to parse error"));
+    }
+    selector
+}
+
+/// What is wrong with a selector's form. Operators that nobody knows yet are no mistake.
+fn check_selector(field: &str, selector: &Value) -> Result<(), Failure> {
     if !selector.is_object() {
         return Ok(());
     }
@@ -142,7 +180,7 @@ fn check_selector(call: &Call<'_>, field: &str, selector: &Value) -> Result<(), 
         )),
         (false, true) => causes.push(Cause::required(
             &format!("{path}.requirements"),
-            "when selector is specified, requirements or rawSelector is required",
+            &format!("when {path} is specified, requirements or rawSelector is required"),
         )),
         _ => {}
     }
@@ -161,18 +199,29 @@ fn check_selector(call: &Call<'_>, field: &str, selector: &Value) -> Result<(), 
                 &format!("{path}.values"),
                 "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
             )),
-            Some("In" | "NotIn" | "Exists" | "DoesNotExist") => {}
-            _ => causes.push(Cause::invalid(
-                &format!("{path}.operator"),
-                &requirement["operator"],
-                "not a valid selector operator",
-            )),
+            _ => {}
+        }
+        if field == "labelSelector" {
+            label_problems(&path, requirement, &mut causes);
         }
     }
-    if causes.is_empty() { Ok(()) } else { Err(invalid(call, causes)) }
+    if causes.is_empty() { Ok(()) } else { Err(invalid(causes)) }
 }
 
-fn invalid(call: &Call<'_>, causes: Vec<Cause>) -> Failure {
-    let kind = &call.resource.kind;
-    Failure::invalid(&kind.group, &kind.kind, "", causes)
+fn label_problems(path: &str, requirement: &Value, causes: &mut Vec<Cause>) {
+    let key = requirement["key"].as_str().unwrap_or_default();
+    if let Err(why) = check_key(key) {
+        causes.push(Cause::invalid(&format!("{path}.key"), format!("{key:?}"), why));
+    }
+    let values = requirement["values"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    for (at, value) in values.enumerate() {
+        if let Err(why) = check_value(value) {
+            causes.push(Cause::invalid(&format!("{path}.values[{at}]"), format!("{value:?}"), why));
+        }
+    }
+}
+
+/// Upstream leaves the kind out.
+fn invalid(causes: Vec<Cause>) -> Failure {
+    Failure::invalid("authorization.k8s.io", "", "", causes)
 }

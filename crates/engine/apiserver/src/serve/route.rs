@@ -110,7 +110,7 @@ async fn path(server: &Server, request: &Arc<Request>, method: &Method) -> Resul
         "version" => Ok(health::version(request)),
         "metrics" => Ok(metrics::answer(server)),
         "api" | "apis" => discovery::answer(server, request),
-        "openapi" => openapi::answer(server, request),
+        "openapi" => openapi::answer(server, request).await,
         "openid" | ".well-known" => crate::authn::keys::answer(server, request),
         "" => discovery::paths(server, request),
         _ => Ok(not_found()),

@@ -2,14 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::created;
+use super::{admit, body, created};
 use crate::{
+    admission::Operation,
     object,
     request::{Request, info::RequestInfo, query::WriteOptions},
     response::Answer,
-    status::{Failure, GroupResource},
+    status::{Cause, Failure, GroupResource},
     verbs::{
-        Call, incoming,
+        Call,
         modify::{Proposal, modify},
     },
 };
@@ -17,32 +18,45 @@ use crate::{
 /// Assigns the pod the path names.
 pub async fn bind(call: &Call<'_>) -> Result<Answer, Failure> {
     let options = WriteOptions::parse(&call.request.query)?;
-    let binding = incoming::document(call.request, "io.k8s.api.core.v1.Binding")?;
-    let node = binding["target"]["name"].as_str().unwrap_or_default();
-    if node.is_empty() {
-        let cause = crate::status::Cause::required("target.name", "");
-        return Err(Failure::invalid("", "Binding", &call.request.info.name, vec![cause]));
-    }
-    modify(call, &options, |live| Ok(Proposal { value: assign(call, live, &binding, node)?, managed: false })).await?;
-    Ok(created(call))
+    let attributes = call.attributes(Operation::Create, &call.request.info.name, None, options.dry_run);
+    let mut binding = body(call, &attributes)?;
+    admit(&attributes, &mut binding).await?;
+    assign(call, &options, &binding).await
 }
 
 /// Assigns the pod that the binding itself names: what schedulers did before pods had the subresource.
 pub async fn bind_named(call: &Call<'_>) -> Result<Answer, Failure> {
-    let binding = incoming::document(call.request, "io.k8s.api.core.v1.Binding")?;
+    let options = WriteOptions::parse(&call.request.query)?;
+    let mut binding = body(call, &call.attributes(Operation::Create, "", None, options.dry_run))?;
+    let name = object::name(&binding).to_owned();
+    if name.is_empty() {
+        return Err(Failure::bad_request("Name parameter required."));
+    }
+    admit(&call.attributes(Operation::Create, &name, None, options.dry_run), &mut binding).await?;
     let resource = call.server.registry.find("", "v1", "pods").ok_or_else(Failure::no_such_resource)?;
-    let info = RequestInfo {
-        resource: "pods".into(),
-        name: object::name(&binding).to_owned(),
-        subresource: "binding".into(),
-        ..call.request.info.clone()
-    };
+    let info =
+        RequestInfo { resource: "pods".into(), name, subresource: "binding".into(), ..call.request.info.clone() };
     let Request { query, headers, user, accept, body, .. } = call.request;
     let request = Request::new(info, query.clone(), headers.clone(), user.clone(), *accept, body.clone());
-    bind(&Call { server: call.server, request: &request, resource: &resource }).await
+    assign(&Call { server: call.server, request: &request, resource: &resource }, &options, &binding).await
 }
 
-fn assign(call: &Call<'_>, live: &Value, binding: &Value, node: &str) -> Result<Value, Failure> {
+async fn assign(call: &Call<'_>, options: &WriteOptions, binding: &Value) -> Result<Answer, Failure> {
+    let target = &binding["target"];
+    let kind = target["kind"].as_str().unwrap_or_default();
+    if !matches!(kind, "" | "Node") {
+        let cause = Cause::unsupported("target.kind", kind, &["Node", "<empty>"]);
+        return Err(Failure::plain(500, "", cause.sentence()));
+    }
+    let node = target["name"].as_str().unwrap_or_default();
+    if node.is_empty() {
+        return Err(Failure::plain(500, "", Cause::required("target.name", "").sentence()));
+    }
+    modify(call, options, |live| Ok(Proposal { value: assigned(call, live, binding, node)?, managed: false })).await?;
+    Ok(created(call))
+}
+
+fn assigned(call: &Call<'_>, live: &Value, binding: &Value, node: &str) -> Result<Value, Failure> {
     let name = &call.request.info.name;
     let refuse =
         |why: String| Err(Failure::conflict(GroupResource { group: "", resource: "pods/binding" }, name, &why));
@@ -65,8 +79,10 @@ fn assign(call: &Call<'_>, live: &Value, binding: &Value, node: &str) -> Result<
     }
     let mut value = live.clone();
     value["spec"]["nodeName"] = json!(node);
-    for (key, text) in binding["metadata"]["annotations"].as_object().into_iter().flatten() {
-        value["metadata"]["annotations"][key] = text.clone();
+    for notes in ["annotations", "labels"] {
+        for (key, text) in binding["metadata"][notes].as_object().into_iter().flatten() {
+            value["metadata"][notes][key] = text.clone();
+        }
     }
     let now = object::time(call.server.clock.now());
     let scheduled = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now});

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{proxy, relay};
 use crate::{
-    admission::{self, Operation},
+    admission::{self, Operation, webhook::connect_options},
     object,
     response::Answer,
     status::Failure,
@@ -26,14 +26,15 @@ pub fn is_connection(subresource: &str) -> bool {
 pub async fn connect(call: &Call<'_>, method: &Method, upgrade: Option<OnUpgrade>) -> Result<Answer, Failure> {
     let info = &call.request.info;
     call.resource.kind.subresource(&info.subresource).ok_or_else(Failure::no_such_resource)?;
+    // Reading a log is no connection to those who are asked.
+    if info.subresource != "log" {
+        let attributes = call.attributes(Operation::Connect, &info.name, None, false);
+        admission::validate_without_object(&attributes, &connect_options(&attributes)).await?;
+    }
     if info.subresource == "proxy" {
         return proxy::proxy(call, method, upgrade).await;
     }
     let pod = object::decode(&*call.record()?)?;
-    if info.subresource != "log" {
-        let attributes = call.attributes(Operation::Connect, &info.name, Some(&pod), false);
-        admission::validate_without_object(&attributes, &pod).await?;
-    }
     let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
     if node.is_empty() {
         // A log that is not there yet is empty, as upstream has it.

@@ -4,17 +4,17 @@ use coracle_store::{Change, Expect, Record};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-use super::{created, scale::selector_text};
+use super::{admit, body, created, scale::selector_text};
 use crate::{
+    admission::Operation,
     object,
-    request::selector::LabelSelector,
+    request::{query::WriteOptions, selector::LabelSelector},
     response::Answer,
     server::commit_failure,
     status::{Cause, Failure},
     verbs::{
         Call,
-        delete::{DeleteOptions, delete_object},
-        incoming,
+        delete::{DeleteOptions, delete_admitted},
     },
 };
 
@@ -22,14 +22,18 @@ const BUDGETS: &str = "/policy/poddisruptionbudgets/";
 
 /// Evicts the pod the path names.
 pub async fn evict(call: &Call<'_>) -> Result<Answer, Failure> {
-    let document = incoming::document(call.request, "io.k8s.api.policy.v1.Eviction")?;
-    let options = DeleteOptions::from_value(call, &document["deleteOptions"])?;
+    let dry_run = WriteOptions::parse(&call.request.query)?.dry_run;
+    let attributes = call.attributes(Operation::Create, &call.request.info.name, None, dry_run);
+    let mut eviction = body(call, &attributes)?;
+    admit(&attributes, &mut eviction).await?;
+    let options = DeleteOptions::from_value(call, &eviction["deleteOptions"])?;
     let record = call.record()?;
     let pod = object::decode(&record)?;
     if needs_budget(&pod) {
         take_from_budget(call, &record, &options).await?;
     }
-    delete_object(call, &call.key(), &options).await?;
+    // The eviction was admitted; the deletion that it comes to is not asked about again.
+    delete_admitted(call, &call.key(), &options).await?;
     Ok(created(call))
 }
 

@@ -16,16 +16,20 @@ use crate::{
 };
 
 /// Where a kind keeps what its scale shows.
-struct Paths {
+pub struct Scale {
     spec: String,
     status: String,
+    /// Where the selector is as a text; otherwise it is where built-in kinds have theirs.
     selector: Option<String>,
+    is_builtin: bool,
 }
 
-impl Paths {
-    fn of(call: &Call<'_>) -> Option<Self> {
+impl Scale {
+    /// `None` for kinds without a scale.
+    pub fn of(call: &Call<'_>) -> Option<Self> {
         let Some(custom) = &call.resource.kind.custom else {
-            return Some(Self { spec: "spec.replicas".into(), status: "status.replicas".into(), selector: None });
+            let (spec, status) = ("spec.replicas".into(), "status.replicas".into());
+            return Some(Self { spec, status, selector: None, is_builtin: true });
         };
         let scale = custom.scale.as_ref()?;
         let path = |text: &str| text.trim_start_matches('.').to_owned();
@@ -33,35 +37,67 @@ impl Paths {
             spec: path(&scale.spec_replicas),
             status: path(&scale.status_replicas),
             selector: scale.label_selector.as_deref().map(path),
+            is_builtin: false,
         })
+    }
+
+    /// The scale of an object.
+    pub fn show(&self, value: &Value) -> Value {
+        let metadata = &value["metadata"];
+        let mut shown = json!({"name": metadata["name"]});
+        for field in ["namespace", "uid", "resourceVersion", "creationTimestamp"] {
+            if let Some(value) = metadata.get(field) {
+                shown[field] = value.clone();
+            }
+        }
+        let number = |path: &str| object::lookup(value, path).and_then(Value::as_i64).unwrap_or(0);
+        let mut status = json!({"replicas": number(&self.status)});
+        let selector = match &self.selector {
+            Some(path) => object::lookup(value, path).and_then(Value::as_str).map(str::to_owned),
+            None if self.is_builtin => Some(selector_text(&value["spec"]["selector"])),
+            None => None,
+        };
+        if let Some(selector) = selector.filter(|text| !text.is_empty()) {
+            status["selector"] = json!(selector);
+        }
+        json!({
+            "apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": shown,
+            "spec": {"replicas": number(&self.spec)}, "status": status,
+        })
+    }
+
+    /// Gives the object as many replicas as a scale says.
+    pub fn set(&self, value: &mut Value, scale: &Value) -> Result<(), Failure> {
+        let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
+        if replicas < 0 {
+            let cause = Cause::invalid("spec.replicas", replicas, "must be greater than or equal to 0");
+            return Err(Failure::invalid("autoscaling", "Scale", object::name(value), vec![cause]));
+        }
+        set_path(value, &self.spec, json!(replicas));
+        Ok(())
     }
 }
 
 /// Shows or changes the scale of the object the path names.
 pub async fn answer(call: &Call<'_>) -> Result<Answer, Failure> {
-    let paths = Paths::of(call).ok_or_else(Failure::no_such_resource)?;
+    let of_kind = Scale::of(call).ok_or_else(Failure::no_such_resource)?;
     if call.request.info.verb == "get" {
         let value = call.served_value(&*call.record()?).await?;
-        return show(call, &scale_of(call, &paths, &value));
+        return show(call, &of_kind.show(&value));
     }
     let options = WriteOptions::parse(&call.request.query)?;
     let change = Change::parse(call)?;
     let written = modify(call, &options, |live| {
-        let wanted = change.apply(call, scale_of(call, &paths, live))?;
-        let replicas = wanted["spec"]["replicas"].as_i64().unwrap_or(0);
-        if replicas < 0 {
-            let cause = Cause::invalid("spec.replicas", replicas, "must be greater than or equal to 0");
-            return Err(Failure::invalid("autoscaling", "Scale", &call.request.info.name, vec![cause]));
-        }
+        let wanted = change.apply(call, of_kind.show(live))?;
         let mut value = live.clone();
-        set_path(&mut value, &paths.spec, json!(replicas));
+        of_kind.set(&mut value, &wanted)?;
         let version = wanted["metadata"].get("resourceVersion").cloned();
         object::set_meta(&mut value, "resourceVersion", version);
         Ok(Proposal { value, managed: false })
     })
     .await?;
     let value: Value = serde_json::from_slice(&written.bytes(call).await?).map_err(Failure::internal)?;
-    show(call, &scale_of(call, &paths, &value))
+    show(call, &of_kind.show(&value))
 }
 
 fn show(call: &Call<'_>, scale: &Value) -> Result<Answer, Failure> {
@@ -85,6 +121,9 @@ impl Change {
                 .map(|decoded| Self::Whole(decoded.value))
                 .map_err(|error| Failure::bad_request(error.to_string()));
         }
+        if request.body.is_empty() {
+            return Err(Failure::bad_request("the body of the request was empty"));
+        }
         incoming::document(request, "io.k8s.api.autoscaling.v1.Scale").map(Self::Whole)
     }
 
@@ -94,30 +133,6 @@ impl Change {
             Self::Patch(patch) => patch.apply_as_merge(call, &scale),
         }
     }
-}
-
-fn scale_of(call: &Call<'_>, paths: &Paths, value: &Value) -> Value {
-    let metadata = &value["metadata"];
-    let mut shown = json!({"name": metadata["name"]});
-    for field in ["namespace", "uid", "resourceVersion", "creationTimestamp"] {
-        if let Some(value) = metadata.get(field) {
-            shown[field] = value.clone();
-        }
-    }
-    let number = |path: &str| object::lookup(value, path).and_then(Value::as_i64).unwrap_or(0);
-    let mut status = json!({"replicas": number(&paths.status)});
-    let selector = match &paths.selector {
-        Some(path) => object::lookup(value, path).and_then(Value::as_str).map(str::to_owned),
-        None if call.resource.kind.is_builtin() => Some(selector_text(&value["spec"]["selector"])),
-        None => None,
-    };
-    if let Some(selector) = selector.filter(|text| !text.is_empty()) {
-        status["selector"] = json!(selector);
-    }
-    json!({
-        "apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": shown,
-        "spec": {"replicas": number(&paths.spec)}, "status": status,
-    })
 }
 
 /// A LabelSelector, or a plain map of labels, as a selector's text.

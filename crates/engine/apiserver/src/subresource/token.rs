@@ -4,13 +4,15 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::body;
 use crate::{
-    admission::check_token,
+    admission::{self, Operation, check_token},
     authn::service_account::{Bound, Claims, KubernetesClaims},
     names, object,
+    request::query::WriteOptions,
     response::Answer,
     status::{Cause, Failure, GroupResource},
-    verbs::{Call, incoming},
+    verbs::Call,
 };
 
 const DEFAULT_SECONDS: i64 = 3600;
@@ -19,8 +21,14 @@ const LONGEST_SECONDS: i64 = 1 << 32;
 
 /// Makes a token for the account the path names.
 pub async fn request(call: &Call<'_>) -> Result<Answer, Failure> {
-    let mut review = incoming::document(call.request, "io.k8s.api.authentication.v1.TokenRequest")?;
+    let dry_run = WriteOptions::parse(&call.request.query)?.dry_run;
+    let attributes = call.attributes(Operation::Create, &call.request.info.name, None, dry_run);
+    let mut review = body(call, &attributes)?;
+    fill_spec(&mut review["spec"]);
+    review["status"] = json!({"token": "", "expirationTimestamp": null});
+    admission::mutate(&attributes, &mut review).await?;
     let account = object::decode(&*call.record()?)?;
+    check_name(call, &review)?;
     let seconds = review["spec"]["expirationSeconds"].as_i64().unwrap_or(DEFAULT_SECONDS);
     check_duration(call, seconds)?;
     let signer = &call.server.signer;
@@ -34,6 +42,12 @@ pub async fn request(call: &Call<'_>) -> Result<Answer, Failure> {
     if audiences.is_empty() {
         audiences.push(signer.issuer().to_owned());
     }
+    review["spec"]["audiences"] = json!(audiences);
+    review["metadata"] = json!({
+        "name": call.request.info.name, "namespace": call.request.info.namespace,
+        "uid": account["metadata"]["uid"], "creationTimestamp": object::time(call.server.clock.now()),
+    });
+    admission::validate(&attributes, &review).await?;
     let namespace = call.request.info.namespace.as_str();
     let now = call.server.clock.now().as_second();
     let mut kubernetes = KubernetesClaims {
@@ -56,17 +70,31 @@ pub async fn request(call: &Call<'_>) -> Result<Answer, Failure> {
         sub: format!("system:serviceaccount:{namespace}:{}", call.request.info.name),
     };
     let token = signer.sign(&claims).map_err(Failure::internal)?;
-    review["apiVersion"] = json!("authentication.k8s.io/v1");
-    review["kind"] = json!("TokenRequest");
-    review["metadata"] = json!({
-        "name": call.request.info.name, "namespace": namespace,
-        "creationTimestamp": object::time(call.server.clock.now()),
-    });
-    review["spec"]["audiences"] = json!(audiences);
-    review["spec"]["expirationSeconds"] = json!(seconds);
     let ends = Timestamp::from_second(claims.exp).map_err(Failure::internal)?;
     review["status"] = json!({"token": token, "expirationTimestamp": object::time(ends)});
     call.show(StatusCode::CREATED, object::encode_plain(&review).into())
+}
+
+/// What clients left out, and those who are asked want to see.
+fn fill_spec(spec: &mut Value) {
+    for field in ["audiences", "boundObjectRef"] {
+        if spec[field].is_null() {
+            spec[field] = Value::Null;
+        }
+    }
+    if spec["expirationSeconds"].is_null() {
+        spec["expirationSeconds"] = json!(DEFAULT_SECONDS);
+    }
+}
+
+fn check_name(call: &Call<'_>, review: &Value) -> Result<(), Failure> {
+    let (given, account) = (object::name(review), call.request.info.name.as_str());
+    if given.is_empty() || given == account {
+        return Ok(());
+    }
+    let cause =
+        Cause::invalid("metadata.name", format!("{given:?}"), "must match the service account name if specified");
+    Err(Failure::invalid("authentication.k8s.io", "TokenRequest", account, vec![cause]))
 }
 
 fn check_duration(call: &Call<'_>, seconds: i64) -> Result<(), Failure> {

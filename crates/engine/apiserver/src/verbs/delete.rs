@@ -120,25 +120,40 @@ fn success(call: &Call<'_>, value: &Value) -> Value {
 
 /// Deletes the object under `key`, on top of whatever others write to it meanwhile.
 pub async fn delete_object(call: &Call<'_>, key: &str, options: &DeleteOptions) -> Result<Outcome, Failure> {
+    delete_with(call, key, options, true).await
+}
+
+/// The same without asking admission, which has let something pass that comes to a deletion.
+pub async fn delete_admitted(call: &Call<'_>, key: &str, options: &DeleteOptions) -> Result<Outcome, Failure> {
+    delete_with(call, key, options, false).await
+}
+
+async fn delete_with(call: &Call<'_>, key: &str, options: &DeleteOptions, asks: bool) -> Result<Outcome, Failure> {
     let mut attempt = 0;
     loop {
         attempt += 1;
         let name = object::key_name(key);
         let record = call.server.store.get(key);
         let record = record.ok_or_else(|| Failure::not_found(call.resource.group_resource(), name))?;
-        match attempt_delete(call, &record, options).await {
+        match attempt_delete(call, &record, options, asks).await {
             Err(failure) if failure.is_lost_race && attempt < ATTEMPTS => {}
             outcome => return outcome,
         }
     }
 }
 
-async fn attempt_delete(call: &Call<'_>, record: &Arc<Record>, options: &DeleteOptions) -> Result<Outcome, Failure> {
+async fn attempt_delete(
+    call: &Call<'_>,
+    record: &Arc<Record>,
+    options: &DeleteOptions,
+    asks: bool,
+) -> Result<Outcome, Failure> {
     let live = call.served_value(record).await?;
     check_preconditions(call, &live, options)?;
-    let name = object::name(&live).to_owned();
-    let attributes = call.attributes(Operation::Delete, &name, Some(&live), options.dry_run);
-    admission::validate_without_object(&attributes, &live).await?;
+    if asks {
+        let attributes = call.attributes(Operation::Delete, object::name(&live), Some(&live), options.dry_run);
+        admission::validate_without_object(&attributes, &live).await?;
+    }
     let mut value = live.clone();
     let by_default = call.resource.strategy.orphans_by_default().then_some(Propagation::Orphan);
     if let (None, true) = (options.propagation, &*call.resource.kind.plural == "jobs") {

@@ -176,6 +176,7 @@ async fn prepare(
     super::incoming::fill_namespace(call, &mut value)?;
     object::set_meta(&mut value, "resourceVersion", live["metadata"].get("resourceVersion").cloned());
     let subresource = call.request.info.subresource.as_str();
+    let scale = (subresource == "scale").then(|| subresource::Scale::of(call)).flatten();
     let mut hold = None;
     let mut causes = Vec::new();
     match subresource {
@@ -184,8 +185,20 @@ async fn prepare(
         other => causes = subresource::graft(other, &mut value, live),
     }
     defaults::apply(kind, &mut value);
-    let attributes = call.attributes(Operation::Update, name, Some(live), options.dry_run);
-    admission::mutate(&attributes, &mut value).await?;
+    let scaled_live = scale.as_ref().map(|scale| scale.show(live));
+    let old = scaled_live.as_ref().unwrap_or(live);
+    let attributes = call.attributes(Operation::Update, name, Some(old), options.dry_run);
+    // A binding was admitted as such.
+    let is_admitted = subresource == "binding";
+    match &scale {
+        Some(scale) => {
+            let mut shown = scale.show(&value);
+            admission::mutate(&attributes, &mut shown).await?;
+            scale.set(&mut value, &shown)?;
+        }
+        None if is_admitted => {}
+        None => admission::mutate(&attributes, &mut value).await?,
+    }
     if subresource.is_empty() {
         hold = call.resource.strategy.prepare_update(call.server, &mut value, live)?;
     }
@@ -197,7 +210,11 @@ async fn prepare(
     if !causes.is_empty() {
         return Err(Failure::invalid(&kind.group, &kind.kind, name, causes));
     }
-    let turn = admission::validate(&attributes, &value).await?;
+    let turn = match &scale {
+        Some(scale) => admission::validate(&attributes, &scale.show(&value)).await?,
+        None if is_admitted => None,
+        None => admission::validate(&attributes, &value).await?,
+    };
     if !managed {
         value = track(call, options, live, value);
     }

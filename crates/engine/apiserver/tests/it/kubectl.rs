@@ -2,10 +2,14 @@
 
 use std::{io::Write, process::Stdio};
 
+use coracle_apiserver::Server;
 use expect_test::{Expect, expect};
 use tokio::process::Command;
 
-use crate::support::{Listening, listen, server};
+use crate::{
+    support::{Listening, listen, server},
+    versions::with_another,
+};
 
 struct Shell {
     listening: Listening,
@@ -13,9 +17,13 @@ struct Shell {
 
 impl Shell {
     async fn start() -> Option<Self> {
+        Self::over(server()).await
+    }
+
+    async fn over(server: impl Future<Output = Server>) -> Option<Self> {
         // Machines without kubectl have nothing to test here.
         std::process::Command::new("kubectl").arg("help").output().ok()?;
-        Some(Self { listening: listen(server().await).await })
+        Some(Self { listening: listen(server.await).await })
     }
 
     /// Runs kubectl with `input`; what it prints, both streams, error first.
@@ -33,7 +41,8 @@ impl Shell {
             .await
             .unwrap();
         let text = format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
-        let text = text.replace(file.path().to_str().unwrap(), "FILE");
+        // Newer ones say where something was deleted from.
+        let text = text.replace(file.path().to_str().unwrap(), "FILE").replace(" from default namespace", "");
         // Some of kubectl's texts end their lines in blanks, which editors eat.
         text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
     }
@@ -251,4 +260,24 @@ async fn long_lists() {
     // 320 KB: more than is sent uncompressed.
     let listed = shell.run("get configmaps -o name", "").await;
     assert_eq!(listed.lines().count(), 40, "{listed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_server_serves_is_explained() {
+    let Some(shell) = Shell::over(with_another()).await else { return };
+    shell
+        .check(
+            "explain figures.digits --output=plaintext-openapiv2",
+            "",
+            expect![[r#"
+        KIND:     Figure
+        VERSION:  metrics.example.org/v1
+
+        FIELD:    digits <integer>
+
+        DESCRIPTION:
+             How many it has.
+    "#]],
+        )
+        .await;
 }

@@ -15,6 +15,8 @@ mod objects;
 mod policies;
 mod quotas;
 mod races;
+mod selectors;
+mod subresources;
 mod support;
 mod tokens;
 mod versions;

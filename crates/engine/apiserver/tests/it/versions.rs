@@ -139,12 +139,33 @@ impl coracle_apiserver::Dialer for ToLoopback {
     }
 }
 
-#[tokio::test]
-async fn another_server_answers_for_a_version() {
+/// A server, and another that answers for `metrics.example.org/v1` behind a service of its cluster.
+pub async fn with_another() -> Server {
     let options =
         coracle_apiserver::Options { dialer: Some(std::sync::Arc::new(ToLoopback)), ..crate::support::options() };
     let server = Server::start(coracle_store::Store::in_memory(), options).await.unwrap();
-    let other = hook_server(|path, _| match path {
+    let refers = |to: &str| json!({"$ref": format!("#/definitions/{to}")});
+    let figure = json!([{"group": "metrics.example.org", "version": "v1", "kind": "Figure"}]);
+    let document = json!({"swagger": "2.0", "info": {"title": "figures", "version": "v1"},
+        "paths": {
+            "/apis/metrics.example.org/v1/figures": {"get": {
+                "responses": {"200": {"description": "OK", "schema": refers("Figure")}},
+                "x-kubernetes-action": "list", "x-kubernetes-group-version-kind": figure[0],
+            }},
+            "/version/": {"get": {"responses": {"200": {"description": "OK", "schema": refers("Version")}}}},
+        },
+        "definitions": {
+            "Version": {"type": "object"},
+            "io.k8s.api.core.v1.Pod": {"type": "object", "description": "Another pod."},
+            "Figure": {
+                "description": "A figure that somebody counted.", "type": "object",
+                "properties": {"digits": {"description": "How many it has.", "type": "integer"}, "of": refers("io.k8s.api.core.v1.Pod")},
+                "x-kubernetes-group-version-kind": figure,
+            },
+        },
+    });
+    let other = hook_server(move |path, _| match path {
+        "/openapi/v2" => document.clone(),
         "/apis/metrics.example.org/v1" => json!({"kind": "APIResourceList", "resources": [
             {"name": "figures", "singularName": "figure", "namespaced": true, "kind": "Figure", "verbs": ["get", "list"]},
         ]}),
@@ -175,12 +196,41 @@ async fn another_server_answers_for_a_version() {
         if seen["status"]["conditions"][0]["status"] == "True" {
             break;
         }
-        assert!(begun.elapsed() < Duration::from_secs(10), "{seen}");
+        assert!(begun.elapsed() < Duration::from_secs(60), "{seen}");
         tokio::task::yield_now().await;
     }
+    server
+}
+
+#[tokio::test]
+async fn another_server_answers_for_a_version() {
+    let server = with_another().await;
     let (_, _, groups) = ask(&server, "GET", "/apis", Value::Null).await;
     assert!(groups.to_string().contains("metrics.example.org/v1"), "{groups}");
     let figure = "/apis/metrics.example.org/v1/namespaces/default/figures/f";
     let (status, _, seen) = ask(&server, "GET", figure, Value::Null).await;
     assert_eq!((status, &seen["metadata"]["name"]), (200, &json!(figure)), "{seen}");
+}
+
+#[tokio::test]
+async fn what_another_server_serves_is_described_with_the_rest() {
+    let server = with_another().await;
+    for _ in 0..2 {
+        let (_, _, document) = ask(&server, "GET", "/openapi/v2", Value::Null).await;
+        let (paths, definitions) = (&document["paths"], &document["definitions"]);
+        assert!(paths["/apis/metrics.example.org/v1/figures"]["get"].is_object());
+        assert!(paths["/api/v1/pods"]["get"].is_object() && definitions["Version"].is_null());
+        // A definition that is another one here does not take its name.
+        assert_eq!(definitions["Figure"]["properties"]["of"]["$ref"], "#/definitions/io.k8s.api.core.v1.Pod_v2");
+        assert_eq!(definitions["io.k8s.api.core.v1.Pod_v2"]["description"], "Another pod.");
+        assert_ne!(definitions["io.k8s.api.core.v1.Pod"]["description"], "Another pod.");
+    }
+    // One that cannot be reached any more is left out.
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/hook";
+    assert_eq!(ask(&server, "DELETE", slices, Value::Null).await.0, 200);
+    crate::support::eventually("the figures to be gone", || async {
+        let (_, _, document) = ask(&server, "GET", "/openapi/v2", Value::Null).await;
+        document["paths"]["/apis/metrics.example.org/v1/figures"].is_null()
+    })
+    .await;
 }

@@ -1,5 +1,6 @@
 //! OpenAPI documents, version 2 and 3, made from the types when somebody asks: nothing of them is kept here.
 
+mod merge;
 mod paths;
 mod schemas;
 mod wire;
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::kinds::{self, Kind};
+pub use merge::merge_v2;
 use schemas::Writer;
 pub use wire::v2_protobuf;
 

@@ -6,7 +6,8 @@ use coracle_cel::{Authorize, Check, Decided};
 
 use crate::{
     authn::User,
-    authz::{Attributes, Decision},
+    authz::{Attributes, Decision, Selectors},
+    request::selector::{FieldSelector, LabelSelector},
     server::Inner,
 };
 
@@ -30,6 +31,9 @@ impl Authorize for RequestAuthorizer<'_> {
             let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
             User::new(format!("system:serviceaccount:{namespace}:{name}"), groups)
         });
+        // One that cannot be read narrows nothing.
+        let fields = FieldSelector::parse(&check.field_selector).ok().filter(|selector| !selector.is_empty());
+        let labels = LabelSelector::parse(&check.label_selector).ok().filter(|selector| !selector.is_empty());
         let attributes = Attributes {
             user: account.as_ref().unwrap_or(self.user),
             verb: &check.verb,
@@ -41,6 +45,7 @@ impl Authorize for RequestAuthorizer<'_> {
             name: &check.name,
             path: check.path.as_deref().unwrap_or_default(),
             resource_request: check.path.is_none(),
+            selectors: Selectors { fields: fields.as_ref(), labels: labels.as_ref() },
         };
         let (allowed, reason) = match self.server.authorizer.authorize(&attributes) {
             Decision::Allow { reason } => (true, reason),

@@ -10,7 +10,7 @@ use super::{authorizer::RequestAuthorizer, params, parse::Policy, scope::Subject
 use crate::{
     admission::{
         Attributes, Operation,
-        webhook::{connect_options, convert, review::describe},
+        webhook::{connect_options, convert, converts, review::describe},
     },
     object,
     registry::{Resource, Served},
@@ -72,7 +72,7 @@ impl<'a> View<'a> {
             Operation::Connect => (Cow::Owned(connect_options(request)), Cow::Owned(Value::Null)),
             _ => (shown(object), shown(request.old)),
         };
-        if seen_as.api_version != request.resource.api_version {
+        if converts(request, seen_as) {
             for shown in [&mut object, &mut old] {
                 if !shown.is_null() {
                     let converted = convert(request.resource, seen_as, shown.clone().into_owned()).await?;

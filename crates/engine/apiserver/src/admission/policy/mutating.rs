@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use coracle_cel::{Value as CelValue, limits};
-use coracle_schema::{apply, defaults, fields, patch};
+use coracle_schema::{Kind, apply, defaults, fields, patch};
 use serde_json::Value;
 
 use super::{
@@ -13,7 +13,10 @@ use super::{
     scope::Scope,
 };
 use crate::{
-    admission::{Attributes, webhook::convert},
+    admission::{
+        Attributes,
+        webhook::{convert, converts},
+    },
     object,
     registry::Served,
     status::Failure,
@@ -81,11 +84,15 @@ async fn let_change(
     if changed == original {
         return Ok(false);
     }
-    fields::prune(&view.seen_as.kind, &mut changed);
-    if view.seen_as.api_version != request.resource.api_version {
+    let kind = request.body_kind(view.seen_as);
+    if let Some(error) = fields::type_error(&kind, &changed) {
+        return Err(Failure::internal(error));
+    }
+    fields::prune(&kind, &mut changed);
+    if converts(request, view.seen_as) {
         changed = convert(view.seen_as, request.resource, changed).await?;
     }
-    defaults::apply(&request.resource.kind, &mut changed);
+    defaults::apply(&request.body_kind(request.resource), &mut changed);
     *object = changed;
     Ok(true)
 }
@@ -109,7 +116,7 @@ fn changed(request: &Attributes<'_>, policy: &Policy, view: &View<'_>, params: &
             value.and_then(|value| usable(&value)?.to_json()).map_err(|error| error.to_string())
         });
         let made = made.map_err(|error| format!("expression '{}' resulted in error: {error}", mutation.text))?;
-        object = apply_change(view, mutation, &object, made)?;
+        object = apply_change(&request.body_kind(view.seen_as), mutation, &object, made)?;
     }
     Ok(object)
 }
@@ -138,7 +145,7 @@ fn names_fit(value: &CelValue<'_>, place: &str) -> Result<(), coracle_cel::EvalE
     }
 }
 
-fn apply_change(view: &View<'_>, mutation: &Mutation, object: &Value, made: Value) -> Result<Value, String> {
+fn apply_change(kind: &Kind, mutation: &Mutation, object: &Value, made: Value) -> Result<Value, String> {
     if mutation.is_patch {
         return patch::json(object, &made).map_err(|error| format!("JSON Patch: {error}"));
     }
@@ -146,7 +153,6 @@ fn apply_change(view: &View<'_>, mutation: &Mutation, object: &Value, made: Valu
     for field in ["apiVersion", "kind"] {
         config[field] = object[field].clone();
     }
-    let kind = &view.seen_as.kind;
     if let Some(atomic) = atomic_place(kind.schema.root(), &config, String::new()) {
         let text = format!("may not mutate atomic arrays, maps or structs: {atomic}");
         return Err(format!("error applying patch: invalid ApplyConfiguration: {text}"));

@@ -104,9 +104,8 @@ fn body_kind(kind: &Kind, subresource: &str) -> Value {
 
 fn options(request: &Attributes<'_>) -> Value {
     let query = &request.request.query;
-    let is_patch = request.request.info.verb == "patch";
+    // A patch is an update, or a creation, to those who are asked.
     let kind = match request.operation {
-        _ if is_patch => "PatchOptions",
         Operation::Create => "CreateOptions",
         Operation::Update => "UpdateOptions",
         Operation::Delete => "DeleteOptions",
@@ -120,9 +119,6 @@ fn options(request: &Attributes<'_>) -> Value {
     }
     if request.dry_run {
         options["dryRun"] = json!(["All"]);
-    }
-    if is_patch && query.flag("force") {
-        options["force"] = json!(true);
     }
     options
 }
