@@ -88,49 +88,43 @@ impl Connection {
     /// Sends a request and reads its answer to the end; how long its body was.
     pub async fn ask(&mut self, method: &str, path: &str, body: &str) -> anyhow::Result<usize> {
         let mut bytes = 0;
-        match self.begin(method, path, body).await? {
-            Length::Known(length) => {
-                while bytes < length {
-                    let taken = self.available().await?.len().min(length - bytes);
-                    self.start += taken;
-                    bytes += taken;
-                }
-            }
-            Length::Chunked => {
-                let mut chunks = Chunks::default();
-                while !chunks.ended() {
-                    let taken = chunks.feed(self.available().await?, |piece| bytes += piece.len())?;
-                    self.start += taken;
-                }
-            }
-        }
+        let length = self.begin(method, path, body).await?;
+        self.body(length, |piece| bytes += piece.len()).await?;
         Ok(bytes)
     }
 
-    /// The body of an answer that is small.
+    /// The body of an answer.
     pub async fn read(&mut self, path: &str) -> anyhow::Result<Vec<u8>> {
         let mut body = Vec::new();
-        match self.begin("GET", path, "").await? {
-            Length::Known(length) => {
-                while body.len() < length {
+        let length = self.begin("GET", path, "").await?;
+        self.body(length, |piece| body.extend_from_slice(piece)).await?;
+        Ok(body)
+    }
+
+    async fn body(&mut self, length: Length, mut each: impl FnMut(&[u8])) -> anyhow::Result<()> {
+        match length {
+            Length::Known(mut left) => {
+                while left > 0 {
                     let available = self.available().await?;
-                    let taken = available.len().min(length - body.len());
-                    body.extend_from_slice(&available[..taken]);
+                    let piece = &available[..left.min(available.len())];
+                    each(piece);
+                    let taken = piece.len();
+                    left -= taken;
                     self.start += taken;
                 }
             }
             Length::Chunked => {
                 let mut chunks = Chunks::default();
                 while !chunks.ended() {
-                    let taken = chunks.feed(self.available().await?, |piece| body.extend_from_slice(piece))?;
+                    let taken = chunks.feed(self.available().await?, &mut each)?;
                     self.start += taken;
                 }
             }
         }
-        Ok(body)
+        Ok(())
     }
 
-    /// Begins a watch; the answer's lines are then counted by [`Connection::lines`].
+    /// Begins a watch; the answer's lines are then counted by [`Watch::lines`].
     pub async fn watch(mut self, path: &str) -> anyhow::Result<Watch> {
         match self.begin("GET", path, "").await? {
             Length::Chunked => Ok(Watch { connection: self, chunks: Chunks::default() }),
