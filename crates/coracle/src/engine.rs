@@ -50,6 +50,7 @@ const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Runs until a signal ends it. The containers go on without it.
 pub fn run(settings: Settings) -> anyhow::Result<()> {
+    coracle_kernel::memory::settle();
     log_to_stderr(&settings.log)?;
     let dir = settings.data_dir.clone();
     dir.create().with_context(|| format!("data directory {}", dir.root().display()))?;

@@ -121,15 +121,29 @@ fn scalar_text(value: &Value) -> Option<String> {
 /// The object's bytes with a gap where its resourceVersion goes. `apiVersion` and `kind` come first, so that the version
 /// stored bytes are in can be told without decoding them.
 pub fn encode(object: &Value) -> Stored {
-    let (mut head, tail) = encode_around(object);
-    head.extend_from_slice(b",\"resourceVersion\":\"");
-    if head.ends_with(b"{,\"resourceVersion\":\"") {
-        let at = head.len() - b",\"resourceVersion\":\"".len();
-        head.remove(at);
+    let empty = Map::new();
+    let map = object.as_object().unwrap_or(&empty);
+    let mut head = Vec::with_capacity(1024);
+    head.push(b'{');
+    for (key, value) in ["apiVersion", "kind"].iter().filter_map(|key| map.get_key_value(*key)) {
+        push_member(&mut head, key, value);
     }
-    let mut end = b"\"".to_vec();
-    end.extend_from_slice(&tail);
-    Stored::spliced(head, end)
+    push_name(&mut head, "metadata");
+    head.push(b'{');
+    for (key, value) in map.get("metadata").and_then(Value::as_object).into_iter().flatten() {
+        if key != "resourceVersion" {
+            push_member(&mut head, key, value);
+        }
+    }
+    push_name(&mut head, "resourceVersion");
+    head.push(b'"');
+    let mut tail = Vec::with_capacity(1024);
+    tail.extend_from_slice(b"\"}");
+    for (key, value) in map.iter().filter(|(key, _)| !is_leading(key)) {
+        push_member(&mut tail, key, value);
+    }
+    tail.push(b'}');
+    Stored::spliced(head, tail)
 }
 
 /// The object's bytes as they are, for answers to requests that wrote nothing.
@@ -152,43 +166,18 @@ fn is_leading(key: &str) -> bool {
     matches!(key, "apiVersion" | "kind" | "metadata")
 }
 
-/// The bytes up to the end of the metadata's members, and those from its closing brace on.
-fn encode_around(object: &Value) -> (Vec<u8>, Vec<u8>) {
-    let empty = Map::new();
-    let map = object.as_object().unwrap_or(&empty);
-    let mut head = Vec::with_capacity(1024);
-    head.push(b'{');
-    for key in ["apiVersion", "kind"] {
-        if let Some(value) = map.get(key) {
-            push_member(&mut head, key, value);
-        }
-    }
-    if head.len() > 1 {
-        head.push(b',');
-    }
-    head.extend_from_slice(b"\"metadata\":{");
-    let mut inside = vec![b'{'];
-    for (key, value) in map.get("metadata").and_then(Value::as_object).into_iter().flatten() {
-        if key != "resourceVersion" {
-            push_member(&mut inside, key, value);
-        }
-    }
-    head.extend_from_slice(&inside[1..]);
-    let mut tail = vec![b'}'];
-    for (key, value) in map.iter().filter(|(key, _)| !is_leading(key)) {
-        push_member(&mut tail, key, value);
-    }
-    tail.push(b'}');
-    (head, tail)
+fn push_member(into: &mut Vec<u8>, key: &str, value: &Value) {
+    push_name(into, key);
+    serde_json::to_writer(&mut *into, value).expect("a value always encodes");
 }
 
-fn push_member(into: &mut Vec<u8>, key: &str, value: &Value) {
+/// A member's name, and what stands before and after it.
+fn push_name(into: &mut Vec<u8>, key: &str) {
     if into.last() != Some(&b'{') {
         into.push(b',');
     }
     serde_json::to_writer(&mut *into, key).expect("a string always encodes");
     into.push(b':');
-    serde_json::to_writer(&mut *into, value).expect("a value always encodes");
 }
 
 /// Decodes stored bytes. What is stored was encoded here, so this fails only on a damaged store.

@@ -5,6 +5,7 @@
 
 mod collect;
 mod graph;
+mod sighting;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,17 +14,14 @@ use std::{
 
 use coracle_client::{AbortOnDrop, Cache, Metadata, Sink, follow};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::{
-    Api,
-    api::{DynamicObject, PartialObjectMeta},
-    discovery::verbs,
-};
+use kube::{Api, discovery::verbs};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use self::{
     collect::Collector,
     graph::{Graph, Work},
+    sighting::Sighting,
 };
 use crate::{
     control::{Context, drive},
@@ -134,13 +132,13 @@ impl Monitors {
     }
 
     fn start(&self, kind: Kind) -> Monitor {
-        let api: Api<DynamicObject> = Api::all_with(self.context.client.clone(), &kind.resource);
+        let api = Api::all_with(self.context.client.clone(), &kind.resource);
         let mut kinds = self.shared.kinds.lock();
         kinds.push(Some(kind));
         let kind = kinds.len() - 1;
         let (filled, receiver) = watch::channel(false);
         let feed = GraphFeed { kind, shared: Arc::clone(&self.shared), filled };
-        let task = AbortOnDrop(coracle_tasks::spawn(NAME, follow(Metadata(api), feed)));
+        let task = AbortOnDrop(coracle_tasks::spawn(NAME, follow(Metadata::<Sighting>::of(api), feed)));
         Monitor { kind, filled: receiver, _task: task }
     }
 
@@ -159,14 +157,14 @@ struct GraphFeed {
     filled: watch::Sender<bool>,
 }
 
-impl Sink<PartialObjectMeta<DynamicObject>> for GraphFeed {
-    fn replace(&mut self, objects: Vec<PartialObjectMeta<DynamicObject>>, _revision: u64) {
+impl Sink<Sighting> for GraphFeed {
+    fn replace(&mut self, objects: Vec<Sighting>, _revision: u64) {
         let mut graph = self.shared.graph.lock();
         let mut gone: HashSet<String> = graph.of_kind(self.kind).into_iter().collect();
         let mut work = Vec::new();
-        for object in &objects {
+        for object in objects {
             object.metadata.uid.as_ref().map(|uid| gone.remove(uid));
-            work.extend(graph.apply(self.kind, &object.metadata));
+            work.extend(graph.apply(self.kind, object.metadata));
         }
         work.extend(gone.iter().flat_map(|uid| graph.remove(uid)).collect::<Vec<_>>());
         drop(graph);
@@ -174,12 +172,12 @@ impl Sink<PartialObjectMeta<DynamicObject>> for GraphFeed {
         self.filled.send_replace(true);
     }
 
-    fn apply(&mut self, object: PartialObjectMeta<DynamicObject>) {
-        let work = self.shared.graph.lock().apply(self.kind, &object.metadata);
+    fn apply(&mut self, object: Sighting) {
+        let work = self.shared.graph.lock().apply(self.kind, object.metadata);
         self.shared.add(work);
     }
 
-    fn delete(&mut self, object: PartialObjectMeta<DynamicObject>) {
+    fn delete(&mut self, object: Sighting) {
         let work = object.metadata.uid.map(|uid| self.shared.graph.lock().remove(&uid));
         self.shared.add(work.unwrap_or_default());
     }

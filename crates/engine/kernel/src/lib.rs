@@ -4,6 +4,7 @@ pub mod conntrack;
 pub mod device_filter;
 pub mod fds;
 pub mod fork;
+pub mod memory;
 pub mod mount;
 pub mod netlink;
 pub mod netns;

@@ -12,7 +12,7 @@ use k8s_openapi::{
 };
 use kube::{
     api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions},
-    runtime::reflector::{ObjectRef, Store},
+    runtime::reflector::Store,
 };
 use serde_json::Value;
 
@@ -65,11 +65,9 @@ pub trait PodApi: Send + Sync + 'static {
     fn services(&self) -> Vec<Arc<core::Service>>;
 }
 
-/// The real one: caches where there are some, the client where not.
+/// The real one.
 pub struct KubeApi {
     pub client: kube::Client,
-    pub config_maps: Store<core::ConfigMap>,
-    pub secrets: Store<core::Secret>,
     pub services: Store<core::Service>,
 }
 
@@ -121,13 +119,11 @@ impl PodApi for KubeApi {
     }
 
     fn config_map(&self, namespace: &str, name: &str) -> Effect<Option<Arc<core::ConfigMap>>, ApiError> {
-        let cached = self.config_maps.get(&ObjectRef::new(name).within(namespace));
-        fetch(cached, Api::namespaced(self.client.clone(), namespace), name)
+        fetch(Api::namespaced(self.client.clone(), namespace), name)
     }
 
     fn secret(&self, namespace: &str, name: &str) -> Effect<Option<Arc<core::Secret>>, ApiError> {
-        let cached = self.secrets.get(&ObjectRef::new(name).within(namespace));
-        fetch(cached, Api::namespaced(self.client.clone(), namespace), name)
+        fetch(Api::namespaced(self.client.clone(), namespace), name)
     }
 
     fn services(&self) -> Vec<Arc<core::Service>> {
@@ -135,16 +131,11 @@ impl PodApi for KubeApi {
     }
 }
 
-/// From the cache, or from the server where the cache may just be behind.
-fn fetch<K>(cached: Option<Arc<K>>, api: Api<K>, name: &str) -> Effect<Option<Arc<K>>, ApiError>
+/// An object as it is now; `None` where there is none.
+fn fetch<K>(api: Api<K>, name: &str) -> Effect<Option<Arc<K>>, ApiError>
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
 {
     let name = name.to_owned();
-    Box::pin(async move {
-        match cached {
-            Some(found) => Ok(Some(found)),
-            None => Ok(api.get_opt(&name).await?.map(Arc::new)),
-        }
-    })
+    Box::pin(async move { Ok(api.get_opt(&name).await?.map(Arc::new)) })
 }

@@ -12,6 +12,7 @@ use futures::{StreamExt, TryStreamExt, future::BoxFuture};
 use k8s_openapi::api::core::v1 as core;
 use kube::{
     Api, ResourceExt,
+    api::PartialObjectMeta,
     runtime::{
         WatchStreamExt,
         reflector::{self, Store},
@@ -90,11 +91,9 @@ async fn start_all(options: Options) -> Result<NodeAgent, Error> {
     let pods = Arc::new(Pods::default());
     let mut tasks = Vec::new();
 
-    let (config_maps, task) = cache::<core::ConfigMap>(&options.client, &pods, Some(agent::config_maps));
-    tasks.push(task);
-    let (secrets, task) = cache::<core::Secret>(&options.client, &pods, Some(agent::secrets));
-    tasks.push(task);
-    let (services, task) = cache::<core::Service>(&options.client, &pods, None);
+    tasks.push(dependencies::<core::ConfigMap>(&options.client, &pods, agent::config_maps));
+    tasks.push(dependencies::<core::Secret>(&options.client, &pods, agent::secrets));
+    let (services, task) = services(&options.client);
     tasks.push(task);
 
     let (recorder, news) = Recorder::new();
@@ -105,7 +104,7 @@ async fn start_all(options: Options) -> Result<NodeAgent, Error> {
     let context = Arc::new(Context {
         runtime: options.runtime.clone(),
         network: options.network.clone(),
-        api: Arc::new(KubeApi { client: client.clone(), config_maps, secrets, services: services.clone() }),
+        api: Arc::new(KubeApi { client: client.clone(), services: services.clone() }),
         clock: clock.clone(),
         recorder,
         node: NodeFacts {
@@ -157,27 +156,27 @@ fn listen(server: serve::Server, socket: &Path) -> Result<JoinHandle<()>, Error>
     }))
 }
 
-/// All objects of a kind, kept up to date; changes are told to the pods that refer to them.
-fn cache<K>(
+/// Tells pods when objects of a kind change that they refer to. Only metadata is watched, and nothing kept: most objects of
+/// a cluster are no business of this node, and what is in the others is asked for when a pod needs it.
+fn dependencies<K>(
     client: &kube::Client,
     pods: &Arc<Pods>,
-    names: Option<fn(&core::Pod) -> std::collections::BTreeSet<String>>,
-) -> (Store<K>, JoinHandle<()>)
+    names: fn(&core::Pod) -> std::collections::BTreeSet<String>,
+) -> JoinHandle<()>
 where
     K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
 {
+    let api: Api<PartialObjectMeta<K>> = Api::all(client.clone());
+    let changes = watcher(api, watcher::Config::default()).default_backoff();
+    coracle_tasks::spawn("node-dependencies", agent::follow_dependencies(pods.clone(), changes, names))
+}
+
+/// All services, kept up to date: containers are told of them by their environment.
+fn services(client: &kube::Client) -> (Store<core::Service>, JoinHandle<()>) {
     let (store, writer) = reflector::store();
-    let api: Api<K> = Api::all(client.clone());
-    let events = watcher(api, watcher::Config::default())
+    let events = watcher(Api::all(client.clone()), watcher::Config::default())
         .default_backoff()
-        .map_ok(|event| event.modify(|object| object.managed_fields_mut().clear()));
+        .map_ok(|event| event.modify(|object: &mut core::Service| object.managed_fields_mut().clear()));
     let stored = events.reflect(writer);
-    let pods = pods.clone();
-    let task = coracle_tasks::spawn("node-cache", async move {
-        match names {
-            Some(names) => agent::follow_dependencies(pods, stored, names).await,
-            None => stored.for_each(async |_| ()).await,
-        }
-    });
-    (store, task)
+    (store, coracle_tasks::spawn("node-services", stored.for_each(async |_| ())))
 }

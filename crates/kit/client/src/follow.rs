@@ -3,12 +3,12 @@
 //! kube's own watcher does not say at which revision a list was taken; caches that take in the answers to their own
 //! writes need to know, so the loop is ours.
 
-use std::{fmt::Debug, future::Future, time::Duration};
+use std::{fmt::Debug, future::Future, marker::PhantomData, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use kube::{
     Api, Resource,
-    api::{ListParams, ObjectList, PartialObjectMeta, WatchEvent, WatchParams},
+    api::{DynamicObject, ListParams, ObjectList, Request, WatchEvent, WatchParams},
 };
 use serde::de::DeserializeOwned;
 
@@ -31,10 +31,22 @@ pub trait Sink<K>: Send {
     fn progress(&mut self, revision: u64);
 }
 
+/// What knows which version of its object it is.
+pub trait Versioned {
+    /// Its resourceVersion.
+    fn version(&self) -> Option<&str>;
+}
+
+impl<K: Resource> Versioned for K {
+    fn version(&self) -> Option<&str> {
+        self.meta().resource_version.as_deref()
+    }
+}
+
 /// Where objects come from.
 pub trait Source: Send + Sync {
     /// What an object is seen as.
-    type Object: Resource + Clone + Send + Sync + 'static;
+    type Object: Versioned + Clone + Send + Sync + 'static;
     /// One page.
     fn list(&self, parameters: &ListParams) -> impl Future<Output = kube::Result<ObjectList<Self::Object>>> + Send;
     /// Changes from a revision on.
@@ -100,30 +112,42 @@ where
     }
 }
 
-/// Only the metadata of objects.
-pub struct Metadata<K>(pub Api<K>);
+/// Only the metadata of objects, and of that only what `T` decodes.
+pub struct Metadata<T> {
+    api: Api<DynamicObject>,
+    decoded: PhantomData<fn() -> T>,
+}
 
-impl<K> Source for Metadata<K>
+impl<T> Metadata<T> {
+    /// That of the objects `api` leads to.
+    pub fn of(api: Api<DynamicObject>) -> Self {
+        Self { api, decoded: PhantomData }
+    }
+}
+
+impl<T> Source for Metadata<T>
 where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    PartialObjectMeta<K>: Resource,
+    T: Versioned + Clone + DeserializeOwned + Send + Sync + 'static,
 {
-    type Object = PartialObjectMeta<K>;
+    type Object = T;
 
-    async fn list(&self, parameters: &ListParams) -> kube::Result<ObjectList<PartialObjectMeta<K>>> {
-        self.0.list_metadata(parameters).await
+    async fn list(&self, parameters: &ListParams) -> kube::Result<ObjectList<T>> {
+        let request = Request::new(self.api.resource_url()).list_metadata(parameters);
+        self.api.clone().into_client().request(request.map_err(kube::Error::BuildRequest)?).await
     }
 
     async fn watch(
         &self,
         parameters: &WatchParams,
         revision: &str,
-    ) -> kube::Result<BoxStream<'static, kube::Result<WatchEvent<PartialObjectMeta<K>>>>> {
-        Ok(self.0.watch_metadata(parameters, revision).await?.boxed())
+    ) -> kube::Result<BoxStream<'static, kube::Result<WatchEvent<T>>>> {
+        let request = Request::new(self.api.resource_url()).watch_metadata(parameters, revision);
+        let client = self.api.clone().into_client();
+        Ok(client.request_events(request.map_err(kube::Error::BuildRequest)?).await?.boxed())
     }
 
     fn name(&self) -> String {
-        self.0.resource_url().to_owned()
+        self.api.resource_url().to_owned()
     }
 }
 
@@ -185,9 +209,9 @@ async fn list<S: Source>(source: &S) -> kube::Result<(Vec<S::Object>, String)> {
     }
 }
 
-fn note_revision<K: Resource>(object: &K, revision: &mut String) {
-    if let Some(newer) = &object.meta().resource_version {
-        revision.clone_from(newer);
+fn note_revision(object: &impl Versioned, revision: &mut String) {
+    if let Some(newer) = object.version() {
+        newer.clone_into(revision);
     }
 }
 

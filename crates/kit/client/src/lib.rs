@@ -7,7 +7,7 @@ mod kubeconfig;
 
 pub use caches::{AbortOnDrop, Cache, Caches, Change, Changes, Feed, Key, Missed};
 pub use events::{EventType, Events, Recorder, reference};
-pub use follow::{Metadata, Named, Sink, Source, Whole, follow, revision_of};
+pub use follow::{Metadata, Named, Sink, Source, Versioned, Whole, follow, revision_of};
 pub use kubeconfig::admin as admin_kubeconfig;
 
 use std::path::{Path, PathBuf};

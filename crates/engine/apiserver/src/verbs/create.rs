@@ -76,26 +76,28 @@ async fn create_todays(call: &Call<'_>, mut value: Value, options: &WriteOptions
         object::set_meta(&mut value, "name", Some(json!(in_path)));
     }
     incoming::fill_namespace(call, &mut value)?;
+    if !is_to_be_named(&value) {
+        return write_new(call, value, options).await;
+    }
     for attempt in 1.. {
         let mut candidate = value.clone();
-        let made_up = name_it(&mut candidate);
+        name_it(&mut candidate);
         match write_new(call, candidate, options).await {
-            Err(failure) if made_up && failure.reason == "AlreadyExists" && attempt < NAME_ATTEMPTS => {}
+            Err(failure) if failure.reason == "AlreadyExists" && attempt < NAME_ATTEMPTS => {}
             outcome => return outcome,
         }
     }
     unreachable!("the loop ends by its own count")
 }
 
-/// Makes up a name from `generateName`; whether it did.
-fn name_it(value: &mut Value) -> bool {
-    let base = object::meta_text(value, "generateName");
-    if base.is_empty() || !object::name(value).is_empty() {
-        return false;
-    }
-    let name = names::generate(base);
+/// Whether a name is to be made up from `generateName`.
+fn is_to_be_named(value: &Value) -> bool {
+    object::name(value).is_empty() && !object::meta_text(value, "generateName").is_empty()
+}
+
+fn name_it(value: &mut Value) {
+    let name = names::generate(object::meta_text(value, "generateName"));
     object::set_meta(value, "name", Some(json!(name)));
-    true
 }
 
 async fn write_new(call: &Call<'_>, value: Value, options: &WriteOptions) -> Result<Written, Failure> {

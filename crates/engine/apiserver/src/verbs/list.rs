@@ -346,20 +346,25 @@ impl Joined {
         if self.ended {
             return None;
         }
-        let mut piece =
-            BytesMut::with_capacity(PIECE_BYTES.min(usize::try_from(self.remaining_bytes).unwrap_or(PIECE_BYTES)));
+        let room = usize::try_from(self.remaining_bytes).unwrap_or(usize::MAX).min(PIECE_BYTES);
+        let mut piece = BytesMut::with_capacity(room);
         piece.extend_from_slice(&self.head.take().unwrap_or_default());
-        while piece.len() < PIECE_BYTES {
-            let Some(part) = self.parts.next() else {
+        loop {
+            let Some(part) = self.parts.as_slice().first() else {
                 piece.extend_from_slice(END);
                 self.ended = true;
                 break;
             };
+            // What does not fit begins the next piece: one that grew would be copied once more.
+            if !piece.is_empty() && piece.len() + 1 + part.len() > PIECE_BYTES {
+                break;
+            }
             if self.any {
                 piece.put_u8(b',');
             }
             self.any = true;
-            piece.extend_from_slice(&part);
+            piece.extend_from_slice(part);
+            self.parts.next();
         }
         self.remaining_bytes -= piece.len() as u64;
         Some(piece.freeze())

@@ -35,7 +35,7 @@ pub struct Proposal {
 pub async fn modify(
     call: &Call<'_>,
     options: &WriteOptions,
-    propose: impl Fn(&Value) -> Result<Proposal, Failure>,
+    mut propose: impl FnMut(&Value) -> Result<Proposal, Failure>,
 ) -> Result<Written, Failure> {
     let today = Today::of(call)?;
     let mut attempt = 0;

@@ -32,6 +32,12 @@ pub async fn update(call: &Call<'_>) -> Result<Answer, Failure> {
         let written = create_object(call, value, &options).await?;
         return call.show(StatusCode::CREATED, written.bytes(call).await?);
     }
-    let written: Written = modify(call, &options, |_| Ok(Proposal { value: value.clone(), managed: false })).await?;
+    let mut value = Some(value);
+    let propose = |_: &_| {
+        // Only whoever lost a race has to decode the body once more.
+        let again = || incoming::object(call.request, &call.resource.kind, body, options.field_validation);
+        Ok(Proposal { value: value.take().map_or_else(again, Ok)?, managed: false })
+    };
+    let written: Written = modify(call, &options, propose).await?;
     call.show(StatusCode::OK, written.bytes(call).await?)
 }

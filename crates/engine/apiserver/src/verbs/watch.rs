@@ -1,6 +1,6 @@
 //! Watching a collection: what there is first, where asked, then every change, in order, none left out and none twice.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use coracle_schema::protobuf;
@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, StreamBody};
 use rand::RngExt;
 use serde_json::{Value, json};
 use tokio::time::{Instant, Interval};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Call, all_served_bytes,
@@ -36,6 +37,8 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 const SHORTEST_SECONDS: u64 = 30 * 60;
 const PIECE_BYTES: usize = 32 * 1024;
 const INITIAL_AT_ONCE: usize = 100;
+/// What an event is beside its object.
+const FRAMING_BYTES: usize = 40;
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 /// Answers with a stream of events.
@@ -65,6 +68,7 @@ pub async fn watch(call: &Call<'_>, request: Arc<Request>) -> Result<Answer, Fai
     };
     let mut bookmarks = tokio::time::interval_at(Instant::now() + BOOKMARK_EVERY, BOOKMARK_EVERY);
     bookmarks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let deadline = Instant::now() + Duration::from_secs(timeout_seconds(&options));
     let watching = Watching {
         server: call.server.clone(),
         resource: call.resource.clone(),
@@ -75,8 +79,7 @@ pub async fn watch(call: &Call<'_>, request: Arc<Request>) -> Result<Answer, Fai
         problem,
         bookmarks,
         wants_bookmarks: options.bookmarks,
-        last_bookmark: after,
-        deadline: Instant::now() + Duration::from_secs(timeout_seconds(&options)),
+        end: Box::pin(end(call.server.shutdown.clone(), deadline)),
         columns_sent: false,
         request,
     };
@@ -87,6 +90,11 @@ pub async fn watch(call: &Call<'_>, request: Arc<Request>) -> Result<Answer, Fai
         Some((Ok::<_, BoxError>(Frame::data(piece)), watching))
     });
     Ok(response::with_body(StatusCode::OK, content_type, StreamBody::new(frames).boxed_unsync()))
+}
+
+/// When a watch ends whatever happens.
+async fn end(shutdown: CancellationToken, deadline: Instant) {
+    let _either = tokio::time::timeout_at(deadline, shutdown.cancelled_owned()).await;
 }
 
 fn timeout_seconds(options: &ListOptions) -> u64 {
@@ -104,8 +112,8 @@ struct Watching {
     problem: Option<Failure>,
     bookmarks: Interval,
     wants_bookmarks: bool,
-    last_bookmark: u64,
-    deadline: Instant,
+    /// One future for the whole stream: timers and the server's end are not asked anew for each event.
+    end: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
     columns_sent: bool,
 }
 
@@ -149,7 +157,6 @@ impl Watching {
                 }
                 Turn::Bookmark => {
                     let progress = self.watcher.as_mut().map_or(0, Watcher::progress);
-                    self.last_bookmark = progress;
                     return Some(self.bookmark(progress, false));
                 }
                 Turn::Failed(failure) => {
@@ -169,8 +176,7 @@ impl Watching {
                 Ok(events) => Turn::Events(events),
                 Err(compacted) => Turn::Failed(too_old(compacted.asked, compacted.oldest)),
             },
-            () = self.server.shutdown.cancelled() => Turn::End,
-            () = tokio::time::sleep_until(self.deadline) => Turn::End,
+            () = &mut self.end => Turn::End,
             _ = self.bookmarks.tick(), if self.wants_bookmarks => Turn::Bookmark,
         }
     }
@@ -205,7 +211,7 @@ impl Watching {
 
     async fn encode(&mut self, events: &[Arc<Event>]) -> Bytes {
         let mut piece = Vec::new();
-        for event in events {
+        for (at, event) in events.iter().enumerate() {
             let kind = match self.kind_of(event).await {
                 Ok(Some(kind)) => kind,
                 Ok(None) => continue,
@@ -220,7 +226,12 @@ impl Watching {
                 self.shared(&event.record).await
             };
             match object {
-                Ok(object) => self.push(&mut piece, kind, &object),
+                Ok(object) => {
+                    if piece.is_empty() {
+                        piece.reserve(room(&events[at..]));
+                    }
+                    self.push(&mut piece, kind, &object);
+                }
                 Err(failure) => {
                     self.break_off(failure);
                     break;
@@ -326,13 +337,18 @@ impl Watching {
         if self.request.accept.format == Format::Protobuf {
             return protobuf::watch_event(kind, object, piece);
         }
-        piece.reserve(object.len() + 40);
+        piece.reserve(object.len() + FRAMING_BYTES);
         piece.extend_from_slice(b"{\"type\":\"");
         piece.extend_from_slice(kind.as_bytes());
         piece.extend_from_slice(b"\",\"object\":");
         piece.extend_from_slice(object);
         piece.extend_from_slice(b"}\n");
     }
+}
+
+/// About as many bytes as events are where all are shown, and as they are stored.
+fn room(events: &[Arc<Event>]) -> usize {
+    events.iter().map(|event| event.record.value_bytes().len() + FRAMING_BYTES).sum()
 }
 
 fn in_protobuf(json: &[u8]) -> Result<Bytes, Failure> {

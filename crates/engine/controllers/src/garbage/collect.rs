@@ -163,8 +163,9 @@ impl Collector {
     }
 
     async fn standing(&self, owner: &OwnerReference, node: &Node) -> Result<Standing, Error> {
-        if let Some(known) = self.node(&owner.uid) {
-            return Ok(if known.foreground { Standing::Waiting } else { Standing::Solid });
+        let waiting = self.shared.graph.lock().is_waiting(&owner.uid);
+        if let Some(waiting) = waiting {
+            return Ok(if waiting { Standing::Waiting } else { Standing::Solid });
         }
         if self.absent.lock().uids.contains(&owner.uid) {
             return Ok(Standing::Dangling);

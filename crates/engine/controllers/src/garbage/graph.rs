@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
+use super::sighting::Metadata;
 
 pub(super) const FOREGROUND: &str = "foregroundDeletion";
 pub(super) const ORPHAN: &str = "orphan";
@@ -16,7 +18,7 @@ pub(super) enum Work {
     Orphan(String),
 }
 
-/// An object as the collector knows it.
+/// An object that has owners, or that is going.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Node {
     /// Which of the monitored kinds it is of.
@@ -32,17 +34,41 @@ pub(super) struct Node {
 }
 
 impl Node {
-    fn new(kind: usize, meta: &ObjectMeta) -> Self {
+    fn new(kind: usize, meta: Metadata) -> Self {
         let deleting = meta.deletion_timestamp.is_some();
         let has = |name: &str| meta.finalizers.iter().flatten().any(|finalizer| finalizer == name);
+        let (foreground, orphaning) = (deleting && has(FOREGROUND), deleting && has(ORPHAN));
         Self {
             kind,
-            namespace: meta.namespace.clone(),
-            name: meta.name.clone().unwrap_or_default(),
-            owners: meta.owner_references.clone().unwrap_or_default(),
+            namespace: meta.namespace,
+            name: meta.name.unwrap_or_default(),
+            owners: meta.owner_references.unwrap_or_default(),
             deleting,
-            foreground: deleting && has(FOREGROUND),
-            orphaning: deleting && has(ORPHAN),
+            foreground,
+            orphaning,
+        }
+    }
+}
+
+/// An object as the collector knows it. Most have no owners and stay: of those it need only know that they are there.
+#[derive(Debug, Clone, PartialEq)]
+enum Known {
+    Plain { kind: usize },
+    Involved(Box<Node>),
+}
+
+impl Known {
+    fn kind(&self) -> usize {
+        match self {
+            Self::Plain { kind } => *kind,
+            Self::Involved(node) => node.kind,
+        }
+    }
+
+    fn node(&self) -> Option<&Node> {
+        match self {
+            Self::Plain { .. } => None,
+            Self::Involved(node) => Some(node),
         }
     }
 }
@@ -50,42 +76,53 @@ impl Node {
 /// The graph.
 #[derive(Debug, Default)]
 pub(super) struct Graph {
-    nodes: HashMap<String, Node>,
+    known: HashMap<Box<str>, Known>,
     /// By the owner's uid, whether there is such an owner or not.
     dependents: HashMap<String, HashSet<String>>,
 }
 
 impl Graph {
+    /// An object that has owners, or that is going.
     pub(super) fn get(&self, uid: &str) -> Option<&Node> {
-        self.nodes.get(uid)
+        self.known.get(uid)?.node()
+    }
+
+    /// Whether an object waits for its dependents to go; `None` where there is no such object.
+    pub(super) fn is_waiting(&self, uid: &str) -> Option<bool> {
+        self.known.get(uid).map(|known| known.node().is_some_and(|node| node.foreground))
     }
 
     /// The uids and nodes of those that name an owner.
     pub(super) fn dependents<'a>(&'a self, uid: &str) -> impl Iterator<Item = (&'a String, &'a Node)> {
         let uids = self.dependents.get(uid).into_iter().flatten();
-        uids.filter_map(|uid| self.nodes.get(uid).map(|node| (uid, node)))
+        uids.filter_map(|uid| self.get(uid).map(|node| (uid, node)))
     }
 
     /// All objects of a kind.
     pub(super) fn of_kind(&self, kind: usize) -> Vec<String> {
-        self.nodes.iter().filter(|(_, node)| node.kind == kind).map(|(uid, _)| uid.clone()).collect()
+        self.known.iter().filter(|(_, known)| known.kind() == kind).map(|(uid, _)| uid.to_string()).collect()
     }
 
     /// All work that may be due.
     pub(super) fn everything(&self) -> Vec<Work> {
-        let owned = self.nodes.iter().filter(|(_, node)| !node.owners.is_empty() || node.foreground);
-        let orphaning = self.nodes.iter().filter(|(_, node)| node.orphaning);
+        let nodes = || self.known.iter().filter_map(|(uid, known)| Some((uid, known.node()?)));
+        let owned = nodes().filter(|(_, node)| !node.owners.is_empty() || node.foreground);
+        let orphaning = nodes().filter(|(_, node)| node.orphaning);
         owned
-            .map(|(uid, _)| Work::Check(uid.clone()))
-            .chain(orphaning.map(|(uid, _)| Work::Orphan(uid.clone())))
+            .map(|(uid, _)| Work::Check(uid.to_string()))
+            .chain(orphaning.map(|(uid, _)| Work::Orphan(uid.to_string())))
             .collect()
     }
 
     /// Takes in an object as it is now.
-    pub(super) fn apply(&mut self, kind: usize, meta: &ObjectMeta) -> Vec<Work> {
-        let Some(uid) = meta.uid.clone() else { return Vec::new() };
+    pub(super) fn apply(&mut self, kind: usize, mut meta: Metadata) -> Vec<Work> {
+        let Some(uid) = meta.uid.take() else { return Vec::new() };
         let node = Node::new(kind, meta);
-        let previous = self.nodes.get(&uid);
+        if node.owners.is_empty() && !node.deleting && self.get(&uid).is_none() {
+            self.known.insert(uid.into(), Known::Plain { kind });
+            return Vec::new();
+        }
+        let previous = self.get(&uid);
         if previous == Some(&node) {
             return Vec::new();
         }
@@ -107,26 +144,32 @@ impl Graph {
         for owner in &node.owners {
             self.dependents.entry(owner.uid.clone()).or_default().insert(uid.clone());
         }
-        self.nodes.insert(uid, node);
+        let known = match node.owners.is_empty() && !node.deleting {
+            true => Known::Plain { kind },
+            false => Known::Involved(Box::new(node)),
+        };
+        self.known.insert(uid.into(), known);
         work
     }
 
     /// Takes in that an object is gone.
     pub(super) fn remove(&mut self, uid: &str) -> Vec<Work> {
-        let Some(node) = self.nodes.remove(uid) else { return Vec::new() };
-        self.unlink(uid, &node);
+        let Some(known) = self.known.remove(uid) else { return Vec::new() };
         let mut work: Vec<Work> = self.dependents(uid).map(|(dependent, _)| Work::Check(dependent.clone())).collect();
-        work.extend(node.owners.iter().filter_map(|owner| self.waiting(&owner.uid)));
+        if let Some(node) = known.node() {
+            self.unlink(uid, node);
+            work.extend(node.owners.iter().filter_map(|owner| self.waiting(&owner.uid)));
+        }
         work
     }
 
     /// An owner that is not known, or is about to take its dependents with it.
     fn has_doubtful_owner(&self, node: &Node) -> bool {
-        node.owners.iter().any(|owner| self.nodes.get(&owner.uid).is_none_or(|owner| owner.foreground))
+        node.owners.iter().any(|owner| self.is_waiting(&owner.uid) != Some(false))
     }
 
     fn waiting(&self, uid: &str) -> Option<Work> {
-        self.nodes.get(uid).filter(|owner| owner.foreground).map(|_| Work::Check(uid.to_owned()))
+        self.is_waiting(uid).filter(|waiting| *waiting).map(|_| Work::Check(uid.to_owned()))
     }
 
     fn unlink(&mut self, uid: &str, node: &Node) {
@@ -149,7 +192,7 @@ mod tests {
     use super::*;
 
     /// `uid [owner...] [!finalizer]`; a finalizer makes it one that is being deleted.
-    fn meta(text: &str) -> ObjectMeta {
+    fn meta(text: &str) -> Metadata {
         let mut words = text.split(' ');
         let uid = words.next().expect("a uid");
         let (finalizers, owners): (Vec<&str>, Vec<&str>) = words.partition(|word| word.starts_with('!'));
@@ -170,7 +213,7 @@ mod tests {
         for line in story {
             let mut work = match line.strip_prefix('-') {
                 Some(uid) => graph.remove(uid),
-                None => graph.apply(0, &meta(line)),
+                None => graph.apply(0, meta(line)),
             };
             work.sort();
             text += &format!("{line}: {work:?}\n");

@@ -1,6 +1,6 @@
 //! `metadata.managedFields`: who owns which fields, one entry for each manager, operation and subresource.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::set::{Set, SetError};
 
@@ -137,7 +137,7 @@ impl Managed {
 fn read_entry(entry: &Value) -> Result<Entry, SetError> {
     let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
     let operation = if entry["operation"] == "Apply" { Operation::Apply } else { Operation::Update };
-    let fields = entry.get("fieldsV1").cloned().unwrap_or_else(|| Value::Object(Map::new()));
+    let set = entry.get("fieldsV1").map(Set::parse).transpose()?.unwrap_or_default();
     Ok(Entry {
         manager: Manager {
             name: text("manager"),
@@ -146,7 +146,7 @@ fn read_entry(entry: &Value) -> Result<Entry, SetError> {
             subresource: text("subresource"),
         },
         time: entry["time"].as_str().map(str::to_owned),
-        set: Set::parse(&fields)?,
+        set,
     })
 }
 

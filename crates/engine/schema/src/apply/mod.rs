@@ -8,6 +8,8 @@ mod managed;
 mod set;
 mod walk;
 
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
@@ -117,7 +119,7 @@ pub fn apply(request: &Request<'_>, config: Value) -> Result<Value, ApplyError> 
     let changed = object != stripped;
     if let Some(at) = managed.position(&identity) {
         let entry = &mut managed.0[at];
-        entry.set = entry.set.difference(&unowned());
+        entry.set = entry.set.difference(&UNOWNED);
         if changed || entry.time.is_none() {
             entry.time = Some(request.now.to_owned());
         }
@@ -149,10 +151,12 @@ pub fn update(request: &Request<'_>, new: Value) -> Value {
     if managed.is_empty() && live["metadata"].get("uid").is_some() {
         return new;
     }
-    let mut stripped = live.clone();
-    take_managed_fields(&mut stripped);
-    reconcile(request.kind, &stripped, &mut managed);
-    updated(request, &stripped, &new, &mut managed);
+    if !request.kind.is_builtin() {
+        let mut stripped = live.clone();
+        take_managed_fields(&mut stripped);
+        reconcile(request.kind, &stripped, &mut managed);
+    }
+    updated(request, live, &new, &mut managed);
     managed.cap();
     managed.write(&mut new);
     new
@@ -173,11 +177,15 @@ fn reconcile(kind: &Kind, live: &Value, managed: &mut Managed) {
 /// Gives what `new` changed to the request's manager.
 fn updated(request: &Request<'_>, live: &Value, new: &Value, managed: &mut Managed) {
     let difference = compare(request.kind.schema.root(), live, new).without(&request.ignored());
-    let changed = difference.modified.clone().union(&difference.added);
-    for entry in &mut managed.0 {
-        entry.set = entry.set.difference(&changed).difference(&difference.removed);
+    let changed = difference.modified.union(&difference.added);
+    // The live object may come with its managed fields; that they are gone from the new one says nothing.
+    let removed = difference.removed.difference(&MANAGED_FIELDS);
+    for lost in [&changed, &removed].into_iter().filter(|lost| !lost.is_empty()) {
+        for entry in &mut managed.0 {
+            entry.set = entry.set.difference(lost);
+        }
     }
-    let taken = changed.difference(&unowned());
+    let taken = changed.difference(&UNOWNED);
     if !taken.is_empty() {
         let manager = request.identity(Operation::Update);
         match managed.position(&manager) {
@@ -310,8 +318,10 @@ fn take_managed_fields(object: &mut Value) {
     }
 }
 
+static MANAGED_FIELDS: LazyLock<Set> = LazyLock::new(|| Set::of_fields(&[&["metadata", "managedFields"]]));
+
 /// Fields that belong to no manager, because they name the object or are the server's.
-fn unowned() -> Set {
+static UNOWNED: LazyLock<Set> = LazyLock::new(|| {
     Set::of_fields(&[
         &["apiVersion"],
         &["kind"],
@@ -326,7 +336,7 @@ fn unowned() -> Set {
         &["metadata", "managedFields"],
         &["metadata", "resourceVersion"],
     ])
-}
+});
 
 /// The fields kubectl applied client-side that still are as it left them.
 fn last_applied_set(request: &Request<'_>, live: &Value) -> Vec<String> {

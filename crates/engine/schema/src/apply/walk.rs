@@ -291,6 +291,10 @@ fn is_always_there(path: &[String]) -> bool {
 
 fn difference(of: Of<'_>, old: Option<&Value>, new: Option<&Value>, path: &mut Vec<String>, out: &mut Comparison) {
     let Some(present) = new.or(old) else { return };
+    // Most of what a change leaves alone is seen to be equal at once, without a path to each of its fields.
+    if old == new {
+        return;
+    }
     let both_forms = (old.map(|old| form(of, old)), new.map(|new| form(of, new)));
     let walked = match both_forms {
         (Some(old), Some(new)) if old != new => Form::Atomic,
