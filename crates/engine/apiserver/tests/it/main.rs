@@ -16,6 +16,7 @@ mod policies;
 mod quotas;
 mod races;
 mod selectors;
+mod standards;
 mod subresources;
 mod support;
 mod tokens;
