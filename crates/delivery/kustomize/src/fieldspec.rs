@@ -1,6 +1,6 @@
 //! Walking to the fields a transformer changes.
 
-use std::sync::Arc;
+use std::sync::OnceLock;
 
 use coracle_yaml::{Node, Value};
 
@@ -13,14 +13,19 @@ pub(crate) struct FieldSpec {
     pub gvk: Gvk,
     /// Names between slashes; lists on the way are walked through, `\/` is a slash within a name.
     pub path: String,
-    steps: Arc<[String]>,
+    /// The path taken apart, once somebody goes it: most of the built-in ones nobody ever does.
+    steps: OnceLock<Box<[String]>>,
     /// Make what is missing on the way.
     pub create: bool,
 }
 
 impl FieldSpec {
     pub fn new(gvk: Gvk, path: &str, create: bool) -> Self {
-        FieldSpec { gvk, path: path.to_owned(), steps: split(path, '/').into(), create }
+        FieldSpec { gvk, path: path.to_owned(), steps: OnceLock::new(), create }
+    }
+
+    fn steps(&self) -> &[String] {
+        self.steps.get_or_init(|| split(&self.path, '/').into())
     }
 
     /// A field of any kind of object.
@@ -73,7 +78,7 @@ pub(crate) fn walk(node: &mut Node, spec: &FieldSpec, make: Make, visit: &mut Vi
 /// Calls `visit` on every node `spec` leads to, whatever kind the object is of.
 pub(crate) fn walk_any(node: &mut Node, spec: &FieldSpec, make: Make, visit: &mut Visit<'_>) -> Result<(), Trouble> {
     let make = if spec.create { make } else { Make::Nothing };
-    descend(node, &spec.steps, make, visit).map_err(|mut trouble| {
+    descend(node, spec.steps(), make, visit).map_err(|mut trouble| {
         trouble.message = format!("field {}: {}", spec.path, trouble.message);
         trouble
     })

@@ -246,7 +246,7 @@ fn tls(provider: Arc<CryptoProvider>, trust: &Trust, identity: Option<&Identity>
         // Nobody on the public web is to hear who this server's users are: without an authority there is no trust.
         Trust::Public => builder.with_root_certificates(RootCertStore::empty()),
         Trust::Anyone => {
-            let verifier = Arc::new(anyone::Anyone(provider));
+            let verifier = Arc::new(coracle_certs::Anyone(provider));
             builder.dangerous().with_custom_certificate_verifier(verifier)
         }
     };
@@ -303,56 +303,5 @@ impl tower::Service<Uri> for Connector {
             stream.set_nodelay(true)?;
             Ok(TokioIo::new(stream))
         })
-    }
-}
-
-mod anyone {
-    //! Trust in whoever is there, for `insecureSkipTLSVerify`.
-
-    use std::sync::Arc;
-
-    use rustls::{
-        DigitallySignedStruct, Error, SignatureScheme,
-        client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
-        pki_types::{CertificateDer, ServerName, UnixTime},
-    };
-
-    #[derive(Debug)]
-    pub struct Anyone(pub Arc<CryptoProvider>);
-
-    impl ServerCertVerifier for Anyone {
-        fn verify_server_cert(
-            &self,
-            _: &CertificateDer<'_>,
-            _: &[CertificateDer<'_>],
-            _: &ServerName<'_>,
-            _: &[u8],
-            _: UnixTime,
-        ) -> Result<ServerCertVerified, Error> {
-            Ok(ServerCertVerified::assertion())
-        }
-
-        fn verify_tls12_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signed: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signed: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            self.0.signature_verification_algorithms.supported_schemes()
-        }
     }
 }

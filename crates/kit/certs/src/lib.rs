@@ -1,10 +1,12 @@
 //! Certificates: an authority on disk, the leaves it issues, and a server side that takes a new leaf without a restart.
 
+mod anyone;
 mod authority;
 mod leaf;
 mod reload;
 mod request;
 
+pub use anyone::Anyone;
 pub use authority::Authority;
 pub use leaf::{Identity, LeafRequest, Usage, end_of_life};
 pub use reload::ReloadingIdentity;

@@ -298,7 +298,7 @@ impl<'t, 'c, 'h> State<'t, 'c, 'h> {
     fn set_range_variables(&mut self, branch: &'t Branch, index: Cell, item: &Cell) -> Exec<()> {
         let names = &branch.pipe.variables;
         let top = self.variables.len();
-        match (names.as_slice(), branch.pipe.assigns) {
+        match (&**names, branch.pipe.assigns) {
             ([], _) => {}
             ([name], true) => self.assign(name, item.clone())?,
             ([first, second, ..], true) => {

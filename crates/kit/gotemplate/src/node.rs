@@ -1,6 +1,9 @@
 //! The parsed template. Nodes print as Go prints them, since error messages quote them.
+//!
+//! A large chart has hundreds of thousands of nodes, all held at once: lists have no room to grow, and what is rare and
+//! large is boxed.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::{
     builtin::Builtin,
@@ -15,8 +18,8 @@ pub(crate) struct Template {
     /// The file it stands in.
     pub parse_name: Str,
     /// The whole text of that file, to which positions refer.
-    pub text: Str,
-    pub body: Vec<Node>,
+    pub text: Arc<[u8]>,
+    pub body: Box<[Node]>,
 }
 
 impl Template {
@@ -27,7 +30,7 @@ impl Template {
 
     /// `file:line:column` of a position.
     pub fn location(&self, position: u32) -> String {
-        let before = &self.text.as_bytes()[..(position as usize).min(self.text.len())];
+        let before = &self.text[..(position as usize).min(self.text.len())];
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
         let column = before.iter().rev().take_while(|byte| **byte != b'\n').count();
         format!("{}:{line}:{column}", self.parse_name)
@@ -37,9 +40,9 @@ impl Template {
 pub(crate) enum Node {
     Text(Str),
     Action(Pipe),
-    If(Branch),
-    With(Branch),
-    Range(Branch),
+    If(Box<Branch>),
+    With(Box<Branch>),
+    Range(Box<Branch>),
     Template(Invocation),
     Break,
     Continue,
@@ -47,8 +50,8 @@ pub(crate) enum Node {
 
 pub(crate) struct Branch {
     pub pipe: Pipe,
-    pub body: Vec<Node>,
-    pub otherwise: Option<Vec<Node>>,
+    pub body: Box<[Node]>,
+    pub otherwise: Option<Box<[Node]>>,
 }
 
 pub(crate) struct Invocation {
@@ -60,14 +63,14 @@ pub(crate) struct Invocation {
 pub(crate) struct Pipe {
     pub position: u32,
     pub assigns: bool,
-    pub variables: Vec<Str>,
-    pub commands: Vec<Command>,
+    pub variables: Box<[Str]>,
+    pub commands: Box<[Command]>,
 }
 
 pub(crate) struct Command {
     pub position: u32,
     /// Never empty.
-    pub operands: Vec<Operand>,
+    pub operands: Box<[Operand]>,
 }
 
 pub(crate) struct Operand {
@@ -79,7 +82,7 @@ pub(crate) enum OperandKind {
     Dot,
     Nil,
     Bool(bool),
-    Number(Number),
+    Number(Box<Number>),
     String { quoted: Str, value: Constant },
     Field(Box<[Str]>),
     Variable { name: Str, fields: Box<[Str]> },
@@ -91,7 +94,7 @@ pub(crate) enum OperandKind {
 /// A string constant; it is kept apart from [`Value`], which cannot cross threads.
 pub(crate) enum Constant {
     Text(Str),
-    Bytes(std::sync::Arc<[u8]>),
+    Bytes(Arc<[u8]>),
 }
 
 impl Constant {

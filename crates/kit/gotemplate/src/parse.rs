@@ -2,7 +2,10 @@
 
 mod number;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use crate::{
     builtin::Builtin,
@@ -27,19 +30,23 @@ pub struct ParseError {
 /// The templates of one text, the text's own among them, by name.
 pub(crate) type Parsed = HashMap<Str, Arc<Template>>;
 
-/// Parses `text`, in which functions not in `functions` are errors.
-pub(crate) fn parse(name: &str, text: &str, functions: &Functions) -> Result<Parsed, ParseError> {
+/// Parses `text`, in which functions not in `functions` are errors. The templates keep `shared`, the bytes of the text.
+pub(crate) fn parse(name: &str, text: &str, shared: Arc<[u8]>, functions: &Functions) -> Result<Parsed, ParseError> {
     let name: Str = name.into();
     let mut parser = Parser {
         lexer: Lexer::new(text),
         input: text,
-        text: text.into(),
+        text: shared,
         parse_name: name.clone(),
         functions,
         tokens: [Token::none(), Token::none(), Token::none()],
         peeked: 0,
+        words: HashSet::new(),
         parsed: Parsed::new(),
         scope: Scope::default(),
+        nodes: Vec::new(),
+        commands: Vec::new(),
+        operands: Vec::new(),
         stack: Stack::here(crate::set::PARSE_STACK_BYTES),
     };
     parser.file(name)?;
@@ -63,14 +70,20 @@ impl Default for Scope {
 struct Parser<'p> {
     lexer: Lexer<'p>,
     input: &'p str,
-    text: Str,
+    text: Arc<[u8]>,
     parse_name: Str,
     functions: &'p Functions,
     /// Three tokens of look-ahead; those not yet taken are the first `peeked`, in reverse order.
     tokens: [Token; 3],
     peeked: usize,
+    /// The names and constants so far; most come again and again, and are held once.
+    words: HashSet<Str>,
     parsed: Parsed,
     scope: Scope,
+    /// What lists under way have so far, the innermost on top. A finished list is taken off, of exactly its size.
+    nodes: Vec<Node>,
+    commands: Vec<Command>,
+    operands: Vec<Operand>,
     stack: Stack,
 }
 
@@ -81,7 +94,19 @@ enum Item {
     Else,
 }
 
+/// The variables at the head of a pipeline.
+#[derive(Default)]
+struct Declared {
+    assigns: bool,
+    variables: Vec<Str>,
+}
+
 type Parse<T> = Result<T, ParseError>;
+
+/// The list whose first item is at `start`.
+fn taken<T>(pile: &mut Vec<T>, start: usize) -> Box<[T]> {
+    pile.drain(start..).collect()
+}
 
 impl<'p> Parser<'p> {
     fn next(&mut self) -> Token {
@@ -124,6 +149,15 @@ impl<'p> Parser<'p> {
         token.text(self.input)
     }
 
+    fn shared(&mut self, word: &str) -> Str {
+        if let Some(known) = self.words.get(word) {
+            return known.clone();
+        }
+        let word: Str = word.into();
+        self.words.insert(word.clone());
+        word
+    }
+
     fn error<T>(&self, message: impl std::fmt::Display) -> Parse<T> {
         let message = format!("template: {}:{}: {message}", self.parse_name, self.tokens[0].line);
         Err(ParseError { message })
@@ -149,7 +183,6 @@ impl<'p> Parser<'p> {
 
     /// Everything up to the end of the text.
     fn file(&mut self, name: Str) -> Parse<()> {
-        let mut body = Vec::new();
         while self.peek().kind != TokenKind::Eof {
             if self.peek().kind == TokenKind::LeftDelim {
                 let delimiter = self.next();
@@ -161,11 +194,12 @@ impl<'p> Parser<'p> {
                 self.peeked = 2;
             }
             match self.text_or_action()? {
-                Item::Node(node) => body.push(node),
+                Item::Node(node) => self.nodes.push(node),
                 Item::End => return self.error("unexpected {{end}}"),
                 Item::Else => return self.error("unexpected {{else}}"),
             }
         }
+        let body = taken(&mut self.nodes, 0);
         self.add(name, body)
     }
 
@@ -185,7 +219,7 @@ impl<'p> Parser<'p> {
     }
 
     /// Two definitions of one name in one text are an error, unless one of them is empty.
-    fn add(&mut self, name: Str, body: Vec<Node>) -> Parse<()> {
+    fn add(&mut self, name: Str, body: Box<[Node]>) -> Parse<()> {
         let template =
             Template { name: name.clone(), parse_name: self.parse_name.clone(), text: self.text.clone(), body };
         match self.parsed.get(&name) {
@@ -203,15 +237,15 @@ impl<'p> Parser<'p> {
     }
 
     /// Nodes up to an `end` or `else`, which is returned with them.
-    fn list(&mut self) -> Parse<(Vec<Node>, Item)> {
+    fn list(&mut self) -> Parse<(Box<[Node]>, Item)> {
         if self.stack.is_spent() {
             return self.error("the actions are nested too deeply");
         }
-        let mut body = Vec::new();
+        let start = self.nodes.len();
         while self.peek_non_space().kind != TokenKind::Eof {
             match self.text_or_action()? {
-                Item::Node(node) => body.push(node),
-                end => return Ok((body, end)),
+                Item::Node(node) => self.nodes.push(node),
+                end => return Ok((taken(&mut self.nodes, start), end)),
             }
         }
         self.error("unexpected EOF")
@@ -271,7 +305,7 @@ impl<'p> Parser<'p> {
         Ok(node)
     }
 
-    fn control(&mut self, context: &str) -> Parse<Branch> {
+    fn control(&mut self, context: &str) -> Parse<Box<Branch>> {
         let variables = self.scope.variables.len();
         let pipe = self.pipeline(context, TokenKind::RightDelim)?;
         let ranges = u32::from(context == "range");
@@ -283,19 +317,19 @@ impl<'p> Parser<'p> {
             _ => None,
         };
         self.scope.variables.truncate(variables);
-        Ok(Branch { pipe, body, otherwise })
+        Ok(Box::new(Branch { pipe, body, otherwise }))
     }
 
     /// What follows `else`: `else if` and `else with` nest, and share the `end`.
-    fn otherwise(&mut self, context: &str) -> Parse<Vec<Node>> {
+    fn otherwise(&mut self, context: &str) -> Parse<Box<[Node]>> {
         match (context, self.peek().kind) {
             ("if", TokenKind::If) => {
                 self.next();
-                Ok(vec![Node::If(self.control("if")?)])
+                Ok(Box::new([Node::If(self.control("if")?)]))
             }
             ("with", TokenKind::With) => {
                 self.next();
-                Ok(vec![Node::With(self.control("with")?)])
+                Ok(Box::new([Node::With(self.control("with")?)]))
             }
             _ => {
                 let (body, end) = self.list()?;
@@ -348,8 +382,9 @@ impl<'p> Parser<'p> {
 
     fn pipeline(&mut self, context: &str, end: TokenKind) -> Parse<Pipe> {
         let first = self.peek_non_space();
-        let mut pipe = Pipe { position: position(&first), assigns: false, variables: Vec::new(), commands: Vec::new() };
-        while self.declaration(context, &mut pipe)? {}
+        let mut declared = Declared::default();
+        while self.declaration(context, &mut declared)? {}
+        let start = self.commands.len();
         loop {
             let token = self.next_non_space();
             match token.kind {
@@ -368,17 +403,18 @@ impl<'p> Parser<'p> {
                 | TokenKind::LeftParen => {
                     self.backup();
                     let command = self.command()?;
-                    pipe.commands.push(command);
+                    self.commands.push(command);
                 }
                 _ => return self.unexpected(&token, context),
             }
         }
-        self.check_pipeline(&pipe, context)?;
-        Ok(pipe)
+        self.check_pipeline(&self.commands[start..], context)?;
+        let (variables, commands) = (declared.variables.into(), taken(&mut self.commands, start));
+        Ok(Pipe { position: position(&first), assigns: declared.assigns, variables, commands })
     }
 
     /// Reads one declared or assigned variable, if there is one; whether another may follow.
-    fn declaration(&mut self, context: &str, pipe: &mut Pipe) -> Parse<bool> {
+    fn declaration(&mut self, context: &str, declared: &mut Declared) -> Parse<bool> {
         let variable = self.peek_non_space();
         if variable.kind != TokenKind::Variable {
             return Ok(false);
@@ -389,15 +425,15 @@ impl<'p> Parser<'p> {
         let next = self.peek_non_space();
         match next.kind {
             TokenKind::Assign | TokenKind::Declare => {
-                pipe.assigns = next.kind == TokenKind::Assign;
+                declared.assigns = next.kind == TokenKind::Assign;
                 self.next_non_space();
-                self.declare(&variable, pipe);
+                self.declare(&variable, declared);
                 Ok(false)
             }
             TokenKind::Char if self.word(&next) == "," => {
                 self.next_non_space();
-                self.declare(&variable, pipe);
-                if context == "range" && pipe.variables.len() < 2 {
+                self.declare(&variable, declared);
+                if context == "range" && declared.variables.len() < 2 {
                     return match self.peek_non_space().kind {
                         TokenKind::Variable | TokenKind::RightDelim | TokenKind::RightParen => Ok(true),
                         _ => self.error("range can only initialize variables"),
@@ -419,17 +455,17 @@ impl<'p> Parser<'p> {
         }
     }
 
-    fn declare(&mut self, variable: &Token, pipe: &mut Pipe) {
-        let name: Str = self.word(variable).into();
-        pipe.variables.push(name.clone());
+    fn declare(&mut self, variable: &Token, declared: &mut Declared) {
+        let name = self.shared(self.word(variable));
+        declared.variables.push(name.clone());
         self.scope.variables.push(name);
     }
 
-    fn check_pipeline(&self, pipe: &Pipe, context: &str) -> Parse<()> {
-        if pipe.commands.is_empty() {
+    fn check_pipeline(&self, commands: &[Command], context: &str) -> Parse<()> {
+        if commands.is_empty() {
             return self.error(format_args!("missing value for {context}"));
         }
-        for (index, command) in pipe.commands.iter().enumerate().skip(1) {
+        for (index, command) in commands.iter().enumerate().skip(1) {
             let constant = matches!(
                 command.operands[0].kind,
                 OperandKind::Bool(_)
@@ -447,10 +483,11 @@ impl<'p> Parser<'p> {
 
     fn command(&mut self) -> Parse<Command> {
         let first = self.peek_non_space();
-        let mut operands = Vec::new();
+        let start = self.operands.len();
         loop {
             self.peek_non_space();
-            operands.extend(self.operand()?);
+            let operand = self.operand()?;
+            self.operands.extend(operand);
             let token = self.next();
             match token.kind {
                 TokenKind::Space => continue,
@@ -460,6 +497,7 @@ impl<'p> Parser<'p> {
             }
             break;
         }
+        let operands = taken(&mut self.operands, start);
         if operands.is_empty() {
             return self.error("empty command");
         }
@@ -476,7 +514,7 @@ impl<'p> Parser<'p> {
         let mut fields: Vec<Str> = Vec::new();
         while self.peek().kind == TokenKind::Field {
             let token = self.next();
-            fields.push(self.word(&token)[1..].into());
+            fields.push(self.shared(&self.word(&token)[1..]));
         }
         let kind = match term.kind {
             OperandKind::Field(first) => OperandKind::Field(first.iter().cloned().chain(fields).collect()),
@@ -506,10 +544,10 @@ impl<'p> Parser<'p> {
             TokenKind::Dot => OperandKind::Dot,
             TokenKind::Nil => OperandKind::Nil,
             TokenKind::Variable => self.variable(word)?,
-            TokenKind::Field => OperandKind::Field(Box::new([word[1..].into()])),
+            TokenKind::Field => OperandKind::Field(Box::new([self.shared(&word[1..])])),
             TokenKind::Bool => OperandKind::Bool(word == "true"),
             TokenKind::CharConstant | TokenKind::Complex | TokenKind::Number => match number::parse(word, token.kind) {
-                Ok(number) => OperandKind::Number(number),
+                Ok(number) => OperandKind::Number(Box::new(number)),
                 Err(message) => return self.error(message),
             },
             TokenKind::LeftParen => {
@@ -524,10 +562,10 @@ impl<'p> Parser<'p> {
             }
             TokenKind::String | TokenKind::RawString => {
                 let value = match String::from_utf8(self.unquote(&token)?) {
-                    Ok(text) => Constant::Text(text.into()),
+                    Ok(text) => Constant::Text(self.shared(&text)),
                     Err(error) => Constant::Bytes(error.into_bytes().into()),
                 };
-                OperandKind::String { quoted: word.into(), value }
+                OperandKind::String { quoted: self.shared(word), value }
             }
             _ => {
                 self.backup();
@@ -537,10 +575,10 @@ impl<'p> Parser<'p> {
         Ok(Some(Operand { position: position(&token), kind }))
     }
 
-    fn function(&self, name: &str) -> Parse<OperandKind> {
+    fn function(&mut self, name: &str) -> Parse<OperandKind> {
         let table = self.functions.get(name).map(Callee::Table);
         match table.or_else(|| Builtin::named(name).map(Callee::Builtin)) {
-            Some(callee) => Ok(OperandKind::Function { name: name.into(), callee }),
+            Some(callee) => Ok(OperandKind::Function { name: self.shared(name), callee }),
             None => self.error(format_args!("function {} not defined", quote(name.as_bytes()))),
         }
     }

@@ -57,8 +57,16 @@ pub struct Parsed(Arc<parse::Parsed>);
 
 impl Parsed {
     /// Parses a text under a name, which is also the file its errors speak of.
-    pub fn new(name: &str, text: &str, functions: &Functions) -> Result<Parsed, ParseError> {
-        parse::parse(name, text, functions).map(|parsed| Parsed(Arc::new(parsed)))
+    /// Bytes that are no UTF-8 are replaced.
+    pub fn new(name: &str, text: &Arc<[u8]>, functions: &Functions) -> Result<Parsed, ParseError> {
+        let parsed = match std::str::from_utf8(text) {
+            Ok(valid) => parse::parse(name, valid, text.clone(), functions)?,
+            Err(_) => {
+                let replaced = String::from_utf8_lossy(text);
+                parse::parse(name, &replaced, replaced.as_bytes().into(), functions)?
+            }
+        };
+        Ok(Parsed(Arc::new(parsed)))
     }
 }
 
@@ -81,7 +89,7 @@ impl Set {
     /// Parses a text under a name, which is also the file its errors speak of. What it defines replaces templates of the
     /// same names, except that an empty definition replaces nothing.
     pub fn parse(&mut self, name: &str, text: &str) -> Result<(), ParseError> {
-        let parsed = parse::parse(name, text, &self.functions)?;
+        let parsed = parse::parse(name, text, text.as_bytes().into(), &self.functions)?;
         self.add_all(&parsed);
         Ok(())
     }

@@ -78,10 +78,9 @@ impl Cache {
         {
             return Ok(parsed.clone());
         }
-        let text = String::from_utf8_lossy(&file.data);
         self.count += 1;
-        let parsed = coracle_gotemplate::Parsed::new(path, &text, functions(flavour))
-            .map_err(|error| error::of_parsing(path, &error).showing(|_| Some(text.clone())))?;
+        let parsed = coracle_gotemplate::Parsed::new(path, &file.data, functions(flavour))
+            .map_err(|error| error::of_parsing(path, &error).showing(|_| Some(String::from_utf8_lossy(&file.data))))?;
         self.files.insert(key, (file.data.clone(), parsed.clone()));
         Ok(parsed)
     }

@@ -69,7 +69,7 @@ impl<'a> Context<'a> {
         if let Some(parsed) = self.parsed.get(text).filter(|parsed| parsed.contains_key(name)) {
             return Ok(parsed.clone());
         }
-        let parsed = Arc::new(parse::parse(name, text, self.set.functions())?);
+        let parsed = Arc::new(parse::parse(name, text, text.clone().into(), self.set.functions())?);
         if self.parsed.len() < PARSED_LIMIT {
             self.parsed.insert(text.clone(), parsed.clone());
         }
