@@ -77,8 +77,19 @@ async fn defaults_hold_where_a_namespace_says_nothing_and_not_for_the_exempt() {
         let account = json!({"metadata": {"name": "default"}});
         create(&server, "ann", &format!("/api/v1/namespaces/{name}/serviceaccounts"), account).await;
     }
-    check(&server, "ann", "plain", pod("a", json!({})), expect![""]).await;
-    check(&server, "ann", "plain", pod("b", json!({"hostNetwork": false})), expect![""]).await;
+    check(
+        &server,
+        "ann",
+        "plain",
+        pod("a", json!({})),
+        expect![[r#"
+        403 pods "a" is forbidden: violates PodSecurity "baseline:v1.30": host namespaces (hostNetwork=true)
+    "#]],
+    )
+    .await;
+    check(&server, "ann", "plain", pod("b", json!({"hostNetwork": false})), expect![[r#"
+        201 
+        299 - "would violate PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false (container \"c\" must set securityContext.allowPrivilegeEscalation=false), unrestricted capabilities (container \"c\" must set securityContext.capabilities.drop=[\"ALL\"]), runAsNonRoot != true (pod or container \"c\" must set securityContext.runAsNonRoot=true), seccompProfile (pod or container \"c\" must set securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\")""#]]).await;
     check(&server, "ann", "lax", pod("a", json!({})), expect!["201 \n"]).await;
     check(&server, "ci", "plain", pod("c", json!({})), expect!["201 \n"]).await;
     check(&server, "ann", "trusted", pod("a", json!({})), expect!["201 \n"]).await;

@@ -176,22 +176,50 @@ mod tests {
 
     #[test]
     fn files_are_read() {
-        check("[]", expect!["privileged:latest privileged:latest privileged:latest, Exemptions { usernames: [], namespaces: [], runtime_classes: [] }"]);
+        check(
+            "[]",
+            expect![
+                "privileged:latest privileged:latest privileged:latest, Exemptions { usernames: [], namespaces: [], runtime_classes: [] }"
+            ],
+        );
         check(
             &plugin(
                 "defaults: {enforce: baseline, enforce-version: v1.30, warn: restricted}, exemptions: {usernames: [ci], namespaces: [kube-system], runtimeClasses: [vm]}",
             ),
-            expect![[r#"baseline:v1.30 privileged:latest restricted:latest, Exemptions { usernames: ["ci"], namespaces: ["kube-system"], runtime_classes: ["vm"] }"#]],
+            expect![[
+                r#"baseline:v1.30 privileged:latest restricted:latest, Exemptions { usernames: ["ci"], namespaces: ["kube-system"], runtime_classes: ["vm"] }"#
+            ]],
         );
     }
 
     #[test]
     fn mistakes_are_told() {
-        check(&plugin("defaults: {enforce: strict}"), expect![[r#"PodSecurity: defaults.enforce: Invalid value: "strict": must be one of privileged, baseline, restricted"#]]);
-        check(&plugin("defaults: {enforced: baseline}"), expect!["PodSecurity: unknown field `enforced`, expected one of `enforce`, `enforce-version`, `audit`, `audit-version`, `warn`, `warn-version`"]);
-        check(&plugin("exemptions: {namespaces: [a, A]}"), expect![[r#"PodSecurity: exemptions.namespaces[1]: Invalid value: "A": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"#]]);
-        check(&plugin("exemptions: {usernames: [a, a]}"), expect![[r#"PodSecurity: exemptions.usernames[1]: Duplicate value: "a""#]]);
+        check(
+            &plugin("defaults: {enforce: strict}"),
+            expect![[
+                r#"PodSecurity: defaults.enforce: Invalid value: "strict": must be one of privileged, baseline, restricted"#
+            ]],
+        );
+        check(
+            &plugin("defaults: {enforced: baseline}"),
+            expect![
+                "PodSecurity: unknown field `enforced`, expected one of `enforce`, `enforce-version`, `audit`, `audit-version`, `warn`, `warn-version`"
+            ],
+        );
+        check(
+            &plugin("exemptions: {namespaces: [a, A]}"),
+            expect![[
+                r#"PodSecurity: exemptions.namespaces[1]: Invalid value: "A": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"#
+            ]],
+        );
+        check(
+            &plugin("exemptions: {usernames: [a, a]}"),
+            expect![[r#"PodSecurity: exemptions.usernames[1]: Duplicate value: "a""#]],
+        );
         check("[{name: PodSecurity, path: elsewhere.yaml}]", expect!["elsewhere.yaml: there are no files here"]);
-        check("[{name: ImagePolicyWebhook}]", expect![[r#"there is nothing to configure of "ImagePolicyWebhook", only of PodSecurity"#]]);
+        check(
+            "[{name: ImagePolicyWebhook}]",
+            expect![[r#"there is nothing to configure of "ImagePolicyWebhook", only of PodSecurity"#]],
+        );
     }
 }
