@@ -86,8 +86,13 @@ fn visit(value: &Value, path: &str, steps: &[Step], check: &mut dyn FnMut(&Value
     let Some((step, rest)) = steps.split_first() else { return check(value, path) };
     match (step, value) {
         (Step::Field(name), Value::Object(members)) => {
+            let member = members.get(*name).unwrap_or(&Value::Null);
+            // Most fields are not there, and then nothing need be written.
+            if member.is_null() && !rest.is_empty() {
+                return;
+            }
             let path = if path.is_empty() { (*name).to_owned() } else { format!("{path}.{name}") };
-            visit(members.get(*name).unwrap_or(&Value::Null), &path, rest, check);
+            visit(member, &path, rest, check);
         }
         (Step::Items, Value::Array(items)) => {
             items.iter().enumerate().for_each(|(at, item)| visit(item, &format!("{path}[{at}]"), rest, check));
