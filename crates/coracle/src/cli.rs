@@ -174,6 +174,9 @@ pub struct ApiFlags {
     /// Days to keep them for; 0 for ever [default: 0]
     #[arg(long, env = "CORACLE_AUDIT_LOG_MAXAGE", value_name = "DAYS")]
     pub audit_log_maxage: Option<u64>,
+    /// What pods are held to by default, and which are exempt: an AdmissionConfiguration of the plugin PodSecurity
+    #[arg(long, env = "CORACLE_ADMISSION_CONTROL_CONFIG_FILE", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub admission_control_config_file: Option<PathBuf>,
     /// Admission that is off otherwise: OwnerReferencesPermissionEnforcement
     #[arg(long, env = "CORACLE_ENABLE_ADMISSION_PLUGINS", value_name = "NAMES", value_delimiter = ',')]
     pub enable_admission_plugins: Vec<String>,

@@ -4,7 +4,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use anyhow::{Context, bail};
 use coracle_apiserver::{
-    Guards, OWNER_REFERENCES,
+    Guards, OWNER_REFERENCES, PodSecurityConfiguration,
     audit::{AuditSettings, Policy},
     authn::config::{Authentication, ClaimRule, Issuer, IssuerPlace, Mapping, Mappings, WebhookSettings},
     encryption::Encryption,
@@ -54,8 +54,19 @@ pub fn guards(settings: &Settings, encrypted: &Encrypted) -> anyhow::Result<Guar
         authentication: authentication(&settings.api_server)?,
         audit: audit(settings)?,
         checks_owners: checks_owners(&settings.api_server)?,
+        pod_security: pod_security(&settings.api_server)?,
         encryption: Some(encrypted.encryption.clone()),
     })
+}
+
+fn pod_security(flags: &ApiFlags) -> anyhow::Result<PodSecurityConfiguration> {
+    let Some(path) = &flags.admission_control_config_file else { return Ok(PodSecurityConfiguration::default()) };
+    let beside = |named: &Path| {
+        let named = path.parent().unwrap_or(Path::new("")).join(named);
+        fs::read_to_string(&named).map_err(|error| format!("{}: {error}", named.display()))
+    };
+    let read = PodSecurityConfiguration::from_yaml(&self::read(path, "admission configuration")?, beside);
+    read.map_err(anyhow::Error::msg).with_context(|| format!("admission configuration {}", path.display()))
 }
 
 /// The admission plugins that upstream has switched off unless they are named.

@@ -20,6 +20,7 @@ pub mod webhook;
 
 pub use node_restriction::{check_token, node_of};
 pub use owner_references::NAME as OWNER_REFERENCES;
+pub use pod_security::PodSecurityConfiguration;
 
 use std::borrow::Cow;
 
@@ -110,14 +111,14 @@ pub trait Admission: Send + Sync {
 }
 
 /// The built-in steps, in upstream's order.
-pub fn chain() -> Vec<Box<dyn Admission>> {
+pub fn chain(pod_security: PodSecurityConfiguration) -> Vec<Box<dyn Admission>> {
     vec![
         Box::new(lifecycle::NamespaceLifecycle),
         Box::new(limits::LimitRanger),
         Box::new(service_account::ServiceAccount),
         Box::new(node_restriction::NodeRestriction),
         Box::new(topology_labels::PodTopologyLabels),
-        Box::new(pod_security::PodSecurity),
+        Box::new(pod_security::PodSecurity(pod_security)),
         Box::new(priority::Priority),
         Box::new(tolerations::DefaultTolerationSeconds),
         Box::new(default_class::DefaultClass),

@@ -42,7 +42,7 @@ mod strategy;
 mod subresource;
 mod verbs;
 
-pub use admission::OWNER_REFERENCES;
+pub use admission::{OWNER_REFERENCES, PodSecurityConfiguration};
 pub use authn::{StaticTokens, User, service_account::generate_key};
 pub use authz::{AllowAll, Authorizer};
 pub use serve::client::ClientService;

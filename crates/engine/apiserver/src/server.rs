@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admission::{self, Admission, webhook::Webhooks},
+    admission::{self, Admission, PodSecurityConfiguration, webhook::Webhooks},
     aggregate::{Aggregate, FrontProxy},
     audit::{Audit, AuditSettings},
     authn::{
@@ -75,6 +75,8 @@ pub struct Guards {
     pub authentication: Authentication,
     /// Whether it is checked who may make whom an object's owner.
     pub checks_owners: bool,
+    /// What pods are held to where their namespace does not say, and which are not.
+    pub pod_security: PodSecurityConfiguration,
     /// What is written down of requests.
     pub audit: Option<AuditSettings>,
     /// What the store seals with, to be rotated.
@@ -215,7 +217,7 @@ impl Server {
             clock: options.clock,
             authenticator,
             authorizer: options.authorizer,
-            admission: admission::chain(),
+            admission: admission::chain(options.guards.pod_security),
             webhooks: Webhooks::new(&reach),
             policies: admission::policy::Policies::default(),
             signer,

@@ -2,6 +2,7 @@
 //! workloads warned of, and labels checked.
 
 mod checks;
+mod config;
 mod policy;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,14 +13,18 @@ use serde_json::Value;
 use super::{Admission, Attributes, Operation};
 use crate::{object, status::Failure};
 use checks::{Finding, Pod, findings};
+pub use config::PodSecurityConfiguration;
 use policy::{Level, Policy, Standard};
 
 /// As many pods of a namespace are looked at when its level changes.
 const PODS_TO_CHECK: usize = 3000;
 
+/// Who is not held to the standards, in words for auditors.
+const EXEMPT: &str = "pod-security.kubernetes.io/exempt";
+
 /// See the module.
 #[derive(Debug)]
-pub struct PodSecurity;
+pub struct PodSecurity(pub PodSecurityConfiguration);
 
 impl Admission for PodSecurity {
     fn validate(&self, request: &Attributes<'_>, object: &Value) -> Result<(), Failure> {
@@ -28,48 +33,120 @@ impl Admission for PodSecurity {
         }
         let kind = &request.resource.kind;
         match (&*kind.group, &*kind.plural, request.subresource) {
-            ("", "namespaces", "") => namespace(request, object),
-            ("", "pods", "" | "ephemeralcontainers" | "resize") => pod(request, object),
+            ("", "namespaces", "") => self.namespace(request, object),
+            ("", "pods", "" | "ephemeralcontainers" | "resize") => self.pod(request, object),
             ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets", "")
             | ("", "replicationcontrollers", "")
-            | ("batch", "jobs", "") => workload(request, &object["spec"]["template"]),
-            ("", "podtemplates", "") => workload(request, &object["template"]),
-            ("batch", "cronjobs", "") => workload(request, &object["spec"]["jobTemplate"]["spec"]["template"]),
+            | ("batch", "jobs", "") => self.workload(request, &object["spec"]["template"]),
+            ("", "podtemplates", "") => self.workload(request, &object["template"]),
+            ("batch", "cronjobs", "") => self.workload(request, &object["spec"]["jobTemplate"]["spec"]["template"]),
             _ => Ok(()),
         }
     }
 }
 
-fn policy_of(request: &Attributes<'_>) -> Option<Policy> {
-    let record = request.server.store.get(&format!("/core/namespaces/{}", request.namespace))?;
-    let (policy, _) = Policy::of(|key| record.label(key));
-    (!policy.asks_nothing()).then_some(policy)
-}
-
-fn pod(request: &Attributes<'_>, pod: &Value) -> Result<(), Failure> {
-    let Some(policy) = policy_of(request) else { return Ok(()) };
-    if request.old.is_some_and(|old| !matters(pod, old)) {
-        return Ok(());
+impl PodSecurity {
+    /// What a request's namespace asks, where it asks anything of this request.
+    fn policy_of(&self, request: &Attributes<'_>) -> Option<Policy> {
+        let exemptions = &self.0.exemptions;
+        let is_exempt = exempt(request, "namespace", &exemptions.namespaces, request.namespace)
+            || exempt(request, "user", &exemptions.usernames, &request.user.name);
+        let record = request.server.store.get(&format!("/core/namespaces/{}", request.namespace))?;
+        let (policy, _) = self.0.defaults.of(|key| record.label(key));
+        (!is_exempt && !policy.asks_nothing()).then_some(policy)
     }
-    let seen = Pod { metadata: &pod["metadata"], spec: &pod["spec"] };
-    let enforced = policy.enforce.to_string();
-    request.request.annotate("pod-security.kubernetes.io/enforce-policy", enforced);
-    audit(request, policy.audit, seen);
-    let found = findings(seen, policy.enforce.level, policy.enforce.version);
-    if !found.is_empty() {
-        return Err(request.forbidden(&format!("violates PodSecurity \"{}\": {}", policy.enforce, listed(&found))));
-    }
-    warn(request, policy.warn, seen);
-    Ok(())
-}
 
-fn workload(request: &Attributes<'_>, template: &Value) -> Result<(), Failure> {
-    if let Some(policy) = policy_of(request) {
-        let seen = Pod { metadata: &template["metadata"], spec: &template["spec"] };
+    fn is_exempt(&self, request: &Attributes<'_>, spec: &Value) -> bool {
+        let class = spec["runtimeClassName"].as_str().unwrap_or_default();
+        exempt(request, "runtimeClass", &self.0.exemptions.runtime_classes, class)
+    }
+
+    fn pod(&self, request: &Attributes<'_>, pod: &Value) -> Result<(), Failure> {
+        let Some(policy) = self.policy_of(request) else { return Ok(()) };
+        if request.old.is_some_and(|old| !matters(pod, old)) || self.is_exempt(request, &pod["spec"]) {
+            return Ok(());
+        }
+        let seen = Pod { metadata: &pod["metadata"], spec: &pod["spec"] };
+        let enforced = policy.enforce.to_string();
+        request.request.annotate("pod-security.kubernetes.io/enforce-policy", enforced);
         audit(request, policy.audit, seen);
+        let found = findings(seen, policy.enforce.level, policy.enforce.version);
+        if !found.is_empty() {
+            return Err(request.forbidden(&format!("violates PodSecurity \"{}\": {}", policy.enforce, listed(&found))));
+        }
         warn(request, policy.warn, seen);
+        Ok(())
     }
-    Ok(())
+
+    fn workload(&self, request: &Attributes<'_>, template: &Value) -> Result<(), Failure> {
+        if let Some(policy) = self.policy_of(request).filter(|_| !self.is_exempt(request, &template["spec"])) {
+            let seen = Pod { metadata: &template["metadata"], spec: &template["spec"] };
+            audit(request, policy.audit, seen);
+            warn(request, policy.warn, seen);
+        }
+        Ok(())
+    }
+
+    fn namespace(&self, request: &Attributes<'_>, namespace: &Value) -> Result<(), Failure> {
+        let (policy, causes) = self.0.defaults.of_object(namespace);
+        let before = request.old.map(|old| self.0.defaults.of_object(old));
+        if !causes.is_empty() && before.as_ref().is_none_or(|(_, known)| *known != causes) {
+            return Err(Failure::invalid("", "Namespace", request.name, causes));
+        }
+        let is_tightened = match before {
+            Some((before, _)) => {
+                let relaxed =
+                    policy.enforce.version == before.enforce.version && policy.enforce.level <= before.enforce.level;
+                policy.enforce.level != Level::Privileged && policy.enforce != before.enforce && !relaxed
+            }
+            None => true,
+        };
+        let name = object::name(namespace);
+        if !is_tightened {
+            return Ok(());
+        }
+        if self.0.exemptions.namespaces.iter().any(|exempt| exempt == name) {
+            if !policy.asks_nothing() && policy != self.0.defaults {
+                let ignored = policy.shown(namespace);
+                request.request.warn(format!(
+                    "namespace {name:?} is exempt from Pod Security, and the policy ({ignored}) will be ignored"
+                ));
+            }
+            return Ok(());
+        }
+        if request.old.is_some() { self.warn_of_pods(request, name, policy.enforce) } else { Ok(()) }
+    }
+
+    /// Says which of a namespace's pods could not be made again.
+    fn warn_of_pods(&self, request: &Attributes<'_>, namespace: &str, standard: Standard) -> Result<(), Failure> {
+        let snapshot = request.server.store.snapshot();
+        let prefix = format!("/core/pods/{namespace}/");
+        let total = snapshot.list(&prefix).count();
+        let mut bad: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+        for record in snapshot.list(&prefix).take(PODS_TO_CHECK) {
+            let pod = object::decode(record)?;
+            if self.0.exemptions.runtime_classes.iter().any(|class| pod["spec"]["runtimeClassName"] == class.as_str()) {
+                continue;
+            }
+            let seen = Pod { metadata: &pod["metadata"], spec: &pod["spec"] };
+            let found = findings(seen, standard.level, standard.version);
+            if !found.is_empty() {
+                let reasons: Vec<&str> = found.iter().map(|found| found.reason.as_str()).collect();
+                bad.entry(reasons.join(", ")).or_default().insert(name_of(record));
+            }
+        }
+        tell_of_pods(request, namespace, standard, total, &bad);
+        Ok(())
+    }
+}
+
+/// Whether a name is on a list of those who are exempt; auditors are told.
+fn exempt(request: &Attributes<'_>, what: &str, list: &[String], name: &str) -> bool {
+    let is_listed = !name.is_empty() && list.iter().any(|listed| listed == name);
+    if is_listed {
+        request.request.annotate(EXEMPT, what.to_owned());
+    }
+    is_listed
 }
 
 fn warn(request: &Attributes<'_>, standard: Standard, pod: Pod<'_>) {
@@ -101,41 +178,20 @@ fn matters(new: &Value, old: &Value) -> bool {
     ["initContainers", "containers", "ephemeralContainers"].iter().any(|list| images(new, list) != images(old, list))
 }
 
-fn namespace(request: &Attributes<'_>, namespace: &Value) -> Result<(), Failure> {
-    let (policy, causes) = Policy::of_object(namespace);
-    let before = request.old.map(Policy::of_object);
-    if !causes.is_empty() && before.as_ref().is_none_or(|(_, known)| *known != causes) {
-        return Err(Failure::invalid("", "Namespace", request.name, causes));
-    }
-    let Some((before, _)) = before else { return Ok(()) };
-    let relaxed = policy.enforce.version == before.enforce.version && policy.enforce.level <= before.enforce.level;
-    if policy.enforce.level != Level::Privileged && policy.enforce != before.enforce && !relaxed {
-        warn_of_pods(request, object::name(namespace), policy.enforce)?;
-    }
-    Ok(())
-}
-
-/// Says which of a namespace's pods could not be made again.
-fn warn_of_pods(request: &Attributes<'_>, namespace: &str, standard: Standard) -> Result<(), Failure> {
-    let snapshot = request.server.store.snapshot();
-    let prefix = format!("/core/pods/{namespace}/");
-    let total = snapshot.list(&prefix).count();
-    let mut bad: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-    for record in snapshot.list(&prefix).take(PODS_TO_CHECK) {
-        let pod = object::decode(record)?;
-        let found = findings(Pod { metadata: &pod["metadata"], spec: &pod["spec"] }, standard.level, standard.version);
-        if !found.is_empty() {
-            let reasons: Vec<&str> = found.iter().map(|found| found.reason.as_str()).collect();
-            bad.entry(reasons.join(", ")).or_default().insert(name_of(record));
-        }
-    }
+fn tell_of_pods(
+    request: &Attributes<'_>,
+    namespace: &str,
+    standard: Standard,
+    total: usize,
+    bad: &BTreeMap<String, BTreeSet<&str>>,
+) {
     if total > PODS_TO_CHECK {
         request.request.warn(format!(
             "new PodSecurity enforce level only checked against the first {PODS_TO_CHECK} of {total} existing pods"
         ));
     }
     if bad.is_empty() {
-        return Ok(());
+        return;
     }
     request.request.warn(format!(
         "existing pods in namespace {namespace:?} violate the new PodSecurity enforce level \"{standard}\""
@@ -143,7 +199,6 @@ fn warn_of_pods(request: &Attributes<'_>, namespace: &str, standard: Standard) -
     let mut lines: Vec<String> = bad.iter().map(|(reasons, pods)| format!("{}: {reasons}", some_of(pods))).collect();
     lines.sort();
     lines.into_iter().for_each(|line| request.request.warn(line));
-    Ok(())
 }
 
 fn name_of(record: &Record) -> &str {

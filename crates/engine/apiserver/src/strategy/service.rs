@@ -200,6 +200,7 @@ impl Strategy for ServiceStrategy {
     fn prepare_update(&self, server: &Inner, new: &mut Value, old: &Value) -> Result<Hold, Failure> {
         new["status"] = old["status"].clone();
         inherit(new, old);
+        drop_unneeded(new, old);
         allocate(server, new, Some(old))
     }
 
@@ -246,6 +247,40 @@ fn inherit(new: &mut Value, old: &Value) {
             port["nodePort"] = node_port;
         }
     }
+}
+
+/// What a service that has become another kind of service does not need any more, where the client left it as it was.
+fn drop_unneeded(new: &mut Value, old: &Value) {
+    let may_have_ports = |service: &Value| matches!(kind(service), "NodePort" | "LoadBalancer");
+    let is_outside = |service: &Value| {
+        may_have_ports(service)
+            || kind(service) == "ClusterIP"
+                && service["spec"]["externalIPs"].as_array().is_some_and(|ips| !ips.is_empty())
+    };
+    let balances = |service: &Value| kind(service) == "LoadBalancer";
+    let mut unneeded: Vec<&str> = Vec::new();
+    if is_outside(old) && !is_outside(new) {
+        unneeded.push("externalTrafficPolicy");
+    }
+    if balances(old) && !balances(new) {
+        unneeded.extend(["allocateLoadBalancerNodePorts", "loadBalancerClass"]);
+    }
+    for field in unneeded {
+        if new["spec"].get(field) == old["spec"].get(field)
+            && let Some(spec) = new["spec"].as_object_mut()
+        {
+            spec.remove(field);
+        }
+    }
+    if may_have_ports(old) && !may_have_ports(new) && node_ports_of(new) == node_ports_of(old) {
+        for port in new["spec"]["ports"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+            port.remove("nodePort");
+        }
+    }
+}
+
+fn node_ports_of(service: &Value) -> Vec<&Value> {
+    service["spec"]["ports"].as_array().into_iter().flatten().map(|port| &port["nodePort"]).collect()
 }
 
 fn wants_node_ports(service: &Value) -> bool {
@@ -328,7 +363,9 @@ fn address_cause(text: &str, detail: &str) -> Cause {
 fn allocate_ports(service: &mut Value, claim: &mut Claim, had: &[u16]) -> Result<(), Cause> {
     let wanted = wants_node_ports(service);
     let may_have = matches!(kind(service), "NodePort" | "LoadBalancer");
-    if may_have {
+    let is_reached =
+        kind(service) == "ClusterIP" && !service["spec"]["externalIPs"].as_array().is_none_or(Vec::is_empty);
+    if may_have || is_reached {
         let spec = &mut service["spec"];
         if spec.get("externalTrafficPolicy").is_none() {
             spec["externalTrafficPolicy"] = json!("Cluster");
@@ -338,14 +375,12 @@ fn allocate_ports(service: &mut Value, claim: &mut Claim, had: &[u16]) -> Result
         }
     }
     let mut given: Vec<(u16, Value)> = Vec::new();
+    if !may_have {
+        // Named all the same, they are refused.
+        return Ok(());
+    }
     for (index, port) in service["spec"]["ports"].as_array_mut().into_iter().flatten().enumerate() {
         let asked = port["nodePort"].as_u64().filter(|number| *number != 0);
-        if !may_have {
-            if let Some(map) = port.as_object_mut() {
-                map.remove("nodePort");
-            }
-            continue;
-        }
         let refuse = |why: &str| Cause::invalid(&format!("spec.ports[{index}].nodePort"), asked.unwrap_or(0), why);
         let asked_port = asked.map(u16::try_from).transpose().map_err(|_| refuse("must be between 1 and 65535"))?;
         let number = match asked_port {

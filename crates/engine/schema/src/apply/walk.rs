@@ -248,10 +248,12 @@ pub(crate) struct Comparison {
     pub added: Set,
     pub removed: Set,
     pub modified: Set,
+    /// Whether the objects are of a built-in kind.
+    is_builtin: bool,
 }
 
 pub(crate) fn compare(of: Type<'_>, old: &Value, new: &Value) -> Comparison {
-    let mut comparison = Comparison::default();
+    let mut comparison = Comparison { is_builtin: !of.name().is_empty(), ..Comparison::default() };
     difference(Some(of), Some(old), Some(new), &mut Vec::new(), &mut comparison);
     comparison
 }
@@ -265,6 +267,7 @@ impl Comparison {
             added: self.added.without_trees(ignored),
             removed: self.removed.without_trees(ignored),
             modified: self.modified.without_trees(ignored),
+            ..self
         }
     }
 }
@@ -285,8 +288,12 @@ const ALWAYS_THERE: [&str; 12] = [
     "f:podSelector",
 ];
 
-fn is_always_there(path: &[String]) -> bool {
-    path.iter().all(|element| ALWAYS_THERE.contains(&element.as_str()))
+/// Custom resources are not held in such types; of them only the metadata is.
+fn is_always_there(path: &[String], is_builtin: bool) -> bool {
+    match is_builtin {
+        true => path.iter().all(|element| ALWAYS_THERE.contains(&element.as_str())),
+        false => path == [ALWAYS_THERE[0]],
+    }
 }
 
 fn difference(of: Of<'_>, old: Option<&Value>, new: Option<&Value>, path: &mut Vec<String>, out: &mut Comparison) {
@@ -303,7 +310,7 @@ fn difference(of: Of<'_>, old: Option<&Value>, new: Option<&Value>, path: &mut V
     let is_leaf = matches!(walked, Form::Scalar | Form::Atomic) || (is_empty(old) && is_empty(new));
     if is_leaf {
         match (old, new) {
-            (None, new) if is_empty(new) && is_always_there(path) => {}
+            (None, new) if is_empty(new) && is_always_there(path, out.is_builtin) => {}
             (None, _) => out.added.insert(path),
             (_, None) => out.removed.insert(path),
             (Some(old), Some(new)) if !same(old, new) => out.modified.insert(path),
@@ -315,7 +322,7 @@ fn difference(of: Of<'_>, old: Option<&Value>, new: Option<&Value>, path: &mut V
         (Form::List, Some(of)) => difference_of_lists(of, items(old), items(new), path, out),
         _ => difference_of_maps(of, members(old), members(new), path, out),
     }
-    if old.is_none() && !is_always_there(path) {
+    if old.is_none() && !is_always_there(path, out.is_builtin) {
         out.added.insert(path);
     } else if new.is_none() {
         out.removed.insert(path);
@@ -461,8 +468,8 @@ fn merged_list(of: Type<'_>, live: &[Value], config: &[Value]) -> Vec<Value> {
     merged
 }
 
-/// Owned fields as a changed schema sees them: what became atomic is owned as a whole, what became a map or a list with keys is
-/// owned piece by piece. `None` when nothing changed.
+/// Owned fields as a changed schema sees them: what became atomic is owned as a whole. What is no longer atomic is taken to have
+/// never been. `None` when nothing changed.
 pub(crate) fn reconciled(of: Type<'_>, value: &Value, owned: &Set) -> Option<Set> {
     let mut changed = false;
     let mut set = Set::default();
@@ -491,13 +498,6 @@ fn reconcile(
                 *changed = true;
                 out.insert(path);
             }
-            // Owned as a whole when it was atomic, and walked now.
-            (Some(Form::Map | Form::List), Some(value))
-                if is_member && below.is_empty() && is_named_field(of, element) && was_whole(inner, value) =>
-            {
-                *changed = true;
-                collect(inner, value, path, out);
-            }
             _ => {
                 if is_member {
                     out.insert(path);
@@ -507,17 +507,6 @@ fn reconcile(
         }
         path.pop();
     }
-}
-
-/// A map that was applied empty is owned by itself, too, and may have been filled by defaults since; that is no change.
-fn was_whole(of: Of<'_>, value: &Value) -> bool {
-    let has_defaults = of.is_some_and(|of| of.fields().any(|field| field.default_text().is_some()));
-    !is_empty(Some(value)) && !has_defaults
-}
-
-/// Keys of maps and items of lists are owned by themselves, whatever is below them; fields of structs are not.
-fn is_named_field(of: Of<'_>, element: &str) -> bool {
-    element.strip_prefix("f:").is_some_and(|name| is_struct_field(of, name))
 }
 
 fn part<'v>(of: Of<'_>, value: &'v Value, element: &str) -> Option<&'v Value> {

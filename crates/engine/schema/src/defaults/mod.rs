@@ -20,6 +20,10 @@ pub fn apply(kind: &Kind, object: &mut Value) {
         tidy(root, object);
     } else {
         fill_custom(root, object);
+        // Metadata is held in a type of upstream's for all kinds.
+        if let (Some(of), Some(metadata)) = (root.member("metadata"), object.get_mut("metadata")) {
+            tidy(of, metadata);
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::field::Findings;
 use super::{is_empty, list, names, pod, selector, text, workload};
 use crate::kinds::Kind;
+use crate::quantity::Quantity;
 use crate::types::{self, SchemaError};
 
 /// Data of config maps and secrets together.
@@ -17,8 +18,6 @@ pub(super) fn check(kind: &Kind, object: &Value, findings: &mut Findings) {
         ("", "PersistentVolumeClaim") => claim(&object["spec"], findings),
         ("", "PersistentVolume") => volume(&object["spec"], findings),
         ("", "Node") => taints(&object["spec"]["taints"], findings),
-        ("", "ResourceQuota") => quantities(&object["spec"]["hard"], "spec.hard", findings),
-        ("", "LimitRange") => limit_range(object, findings),
         ("autoscaling", _) => autoscaler(&object["spec"], findings),
         ("policy", "PodDisruptionBudget") => disruption_budget(&object["spec"], findings),
         ("rbac.authorization.k8s.io", _) => access(kind, object, findings),
@@ -29,6 +28,7 @@ pub(super) fn check(kind: &Kind, object: &Value, findings: &mut Findings) {
             }
         }
         ("storage.k8s.io", "StorageClass") => storage_class(object, findings),
+        ("storage.k8s.io", "VolumeAttachment") => attachment_source(&object["spec"]["source"], findings),
         ("apiextensions.k8s.io", _) => custom_resource_definition(object, findings),
         _ => {}
     }
@@ -98,7 +98,11 @@ fn claim(spec: &Value, findings: &mut Findings) {
     selector::check(&spec["selector"], "spec.selector", findings);
     match &spec["resources"]["requests"]["storage"] {
         Value::Null => findings.required("spec.resources[storage]", ""),
-        storage => pod::quantity_value("storage", storage, "spec.resources.requests[storage]", findings),
+        storage => {
+            if Quantity::parse(text(storage)).is_ok_and(|size| size.is_zero() || size.is_negative()) {
+                findings.invalid("spec.resources[storage]", storage.clone(), "must be greater than zero");
+            }
+        }
     }
     let class = text(&spec["storageClassName"]);
     if !class.is_empty() {
@@ -135,6 +139,21 @@ fn volume(spec: &Value, findings: &mut Findings) {
         findings.required("spec", "must specify a volume type");
     }
     quantities(&spec["capacity"], "spec.capacity", findings);
+    let modes = list(&spec["accessModes"]);
+    if modes.len() > 1 && modes.iter().any(|mode| mode == "ReadWriteOncePod") {
+        findings.forbidden("spec.accessModes", "may not use ReadWriteOncePod with other access modes");
+    }
+    let path = text(&spec["hostPath"]["path"]);
+    if path.split('/').any(|part| part == "..") {
+        findings.invalid("spec.hostPath.path", path, "must not contain '..'");
+    }
+    if path == "/" && spec["persistentVolumeReclaimPolicy"] == "Recycle" {
+        let words = "may not be 'recycle' for a hostPath mount of '/'";
+        findings.forbidden("spec.persistentVolumeReclaimPolicy", words);
+    }
+    if spec["local"].is_object() && spec["nodeAffinity"]["required"].is_null() {
+        findings.required("spec.nodeAffinity", "Local volume requires node affinity");
+    }
     findings.one_of(
         "spec.persistentVolumeReclaimPolicy",
         text(&spec["persistentVolumeReclaimPolicy"]),
@@ -144,7 +163,7 @@ fn volume(spec: &Value, findings: &mut Findings) {
 
 fn taints(taints: &Value, findings: &mut Findings) {
     for (index, taint) in list(taints).iter().enumerate() {
-        let at = |field: &str| format!("spec.taints[{index}].{field}");
+        let at = |field: &str| format!("metadata.taints[{index}].{field}");
         let key = text(&taint["key"]);
         findings.invalid_each(&at("key"), key, names::qualified_name(key));
         let value = text(&taint["value"]);
@@ -156,14 +175,6 @@ fn taints(taints: &Value, findings: &mut Findings) {
 fn quantities(quantities: &Value, path: &str, findings: &mut Findings) {
     for (name, quantity) in quantities.as_object().into_iter().flatten() {
         pod::quantity_value(name, quantity, &format!("{path}[{name}]"), findings);
-    }
-}
-
-fn limit_range(object: &Value, findings: &mut Findings) {
-    for (index, limit) in list(&object["spec"]["limits"]).iter().enumerate() {
-        for field in ["max", "min", "default", "defaultRequest"] {
-            quantities(&limit[field], &format!("spec.limits[{index}].{field}"), findings);
-        }
     }
 }
 
@@ -185,6 +196,43 @@ fn autoscaler(spec: &Value, findings: &mut Findings) {
     if most < least {
         findings.invalid("spec.maxReplicas", most, "must be greater than or equal to `minReplicas`");
     }
+    for (index, metric) in list(&spec["metrics"]).iter().enumerate() {
+        self::metric(metric, &format!("spec.metrics[{index}]"), findings);
+    }
+}
+
+fn metric(metric: &Value, path: &str, findings: &mut Findings) {
+    let source = match text(&metric["type"]) {
+        "ContainerResource" => "containerResource",
+        "External" => "external",
+        "Object" => "object",
+        "Pods" => "pods",
+        "Resource" => "resource",
+        _ => return,
+    };
+    let at = format!("{path}.{source}");
+    if metric[source].is_null() {
+        return findings.required(&at, "must populate information for the given metric source");
+    }
+    let target = &metric[source]["target"];
+    let has = |field: &str| !target[field].is_null();
+    let (lacks, field, words) = match source {
+        "resource" | "containerResource" => (
+            !has("averageUtilization") && !has("averageValue"),
+            "averageUtilization",
+            "must set either a target raw value or a target utilization",
+        ),
+        "pods" => (!has("averageValue"), "averageValue", "must specify a positive target averageValue"),
+        "external" => (
+            !has("value") && !has("averageValue"),
+            "averageValue",
+            "must set either a target value for metric or a per-pod target",
+        ),
+        _ => (!has("value") && !has("averageValue"), "averageValue", "must set either a target value or averageValue"),
+    };
+    if lacks {
+        findings.required(&format!("{at}.target.{field}"), words);
+    }
 }
 
 fn disruption_budget(spec: &Value, findings: &mut Findings) {
@@ -193,9 +241,15 @@ fn disruption_budget(spec: &Value, findings: &mut Findings) {
     }
     for field in ["minAvailable", "maxUnavailable"] {
         workload::number_or_percent(&spec[field], &format!("spec.{field}"), findings);
+        let percent = text(&spec[field]).strip_suffix('%').and_then(|digits| digits.parse::<u64>().ok());
+        if percent.is_some_and(|percent| percent > 100) {
+            findings.invalid(&format!("spec.{field}"), spec[field].clone(), "must not be greater than 100%");
+        }
     }
     selector::check(&spec["selector"], "spec.selector", findings);
 }
+
+const GROUP: &str = "rbac.authorization.k8s.io";
 
 fn access(kind: &Kind, object: &Value, findings: &mut Findings) {
     for (index, rule) in list(&object["rules"]).iter().enumerate() {
@@ -206,8 +260,8 @@ fn access(kind: &Kind, object: &Value, findings: &mut Findings) {
     }
     let role = &object["roleRef"];
     let supported: &[&str] = if kind.namespaced { &["Role", "ClusterRole"] } else { &["ClusterRole"] };
-    if role["apiGroup"] != "rbac.authorization.k8s.io" {
-        findings.not_supported("roleRef.apiGroup", text(&role["apiGroup"]), ["rbac.authorization.k8s.io"]);
+    if role["apiGroup"] != GROUP {
+        findings.not_supported("roleRef.apiGroup", text(&role["apiGroup"]), [GROUP]);
     }
     if !supported.contains(&text(&role["kind"])) {
         findings.not_supported("roleRef.kind", text(&role["kind"]), supported.iter().copied());
@@ -219,6 +273,15 @@ fn access(kind: &Kind, object: &Value, findings: &mut Findings) {
         let at = |field: &str| format!("subjects[{index}].{field}");
         if text(&subject["name"]).is_empty() {
             findings.required(&at("name"), "");
+        }
+        let group = text(&subject["apiGroup"]);
+        let expected = if subject["kind"] == "ServiceAccount" { "" } else { GROUP };
+        if !group.is_empty() && group != expected {
+            findings.not_supported(&at("apiGroup"), group, [expected]);
+        }
+        if subject["kind"] == "ServiceAccount" && !is_empty(&subject["name"]) {
+            let name = text(&subject["name"]);
+            findings.invalid_each(&at("name"), name, names::dns_1123_subdomain(name));
         }
         match text(&subject["kind"]) {
             "ServiceAccount" if !kind.namespaced && text(&subject["namespace"]).is_empty() => {
@@ -257,8 +320,27 @@ fn rule_of_access(rule: &Value, namespaced: bool, path: &str, findings: &mut Fin
 fn priority_class(object: &Value, findings: &mut Findings) {
     const HIGHEST: i64 = 1_000_000_000;
     let (name, value) = (text(&object["metadata"]["name"]), object["value"].as_i64().unwrap_or(0));
+    const KNOWN: [&str; 2] = ["system-cluster-critical", "system-node-critical"];
+    if name.starts_with("system-") && !KNOWN.contains(&name) {
+        let words = format!(
+            "priority class names with 'system-' prefix are reserved for system use only. error: {name} is not a known system priority class"
+        );
+        findings.forbidden("metadata.name", words);
+    }
     if value > HIGHEST && !name.starts_with("system-") {
         findings.forbidden("value", format!("maximum allowed value of a user defined priority is {HIGHEST}"));
+    }
+}
+
+fn attachment_source(source: &Value, findings: &mut Findings) {
+    let words = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
+    match (source["persistentVolumeName"].is_null(), source["inlineVolumeSpec"].is_null()) {
+        (true, true) => findings.required("spec.source", words),
+        (false, false) => findings.forbidden("spec.source", words),
+        (false, true) if is_empty(&source["persistentVolumeName"]) => {
+            findings.required("spec.source.persistentVolumeName", "must specify non empty persistentVolumeName");
+        }
+        _ => {}
     }
 }
 
@@ -284,6 +366,24 @@ fn custom_resource_definition(object: &Value, findings: &mut Findings) {
         findings.invalid_each("spec.names.plural", plural, names::dns_1035_label(plural));
     }
     findings.one_of("spec.scope", text(&spec["scope"]), &["Cluster", "Namespaced"]);
+    if !is_empty(&spec["names"]["kind"]) && spec["names"]["kind"] == spec["names"]["listKind"] {
+        let words = "kind and listKind may not be the same";
+        findings.invalid("spec.names.listKind", spec["names"]["listKind"].clone(), words);
+    }
+    if spec["preserveUnknownFields"] == true {
+        let words =
+            "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
+        findings.invalid("spec.preserveUnknownFields", true, words);
+    }
+    if spec["conversion"]["strategy"] == "Webhook" {
+        let webhook = &spec["conversion"]["webhook"];
+        if webhook["clientConfig"].is_null() {
+            findings.required("spec.conversion.webhookClientConfig", "required when strategy is set to Webhook");
+        }
+        if is_empty(&webhook["conversionReviewVersions"]) {
+            findings.required("spec.conversion.conversionReviewVersions", "");
+        }
+    }
     let versions = list(&spec["versions"]);
     let storing = versions.iter().filter(|version| version["storage"] == Value::Bool(true)).count();
     if storing != 1 {

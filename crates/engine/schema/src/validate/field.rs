@@ -95,6 +95,11 @@ impl Findings {
         self.push(Problem::Invalid, field, Some(value.into()), detail);
     }
 
+    /// Something whose value would not help anybody.
+    pub fn invalid_bare(&mut self, field: &str, detail: &str) {
+        self.push(Problem::Invalid, field, None, detail);
+    }
+
     pub fn type_invalid(&mut self, field: &str, value: impl Into<Value>, detail: impl Into<String>) {
         self.push(Problem::TypeInvalid, field, Some(value.into()), detail);
     }

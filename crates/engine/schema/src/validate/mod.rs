@@ -1,13 +1,18 @@
 //! Validation: what a schema cannot say about built-in kinds, and everything a custom resource's schema says, with upstream's
 //! wording of what is wrong.
 
+mod admission;
 mod cluster;
 mod custom;
+mod devices;
 mod field;
+mod flow;
+mod limits;
 mod metadata;
 pub mod names;
 mod network;
 mod pod;
+mod rules;
 mod selector;
 mod workload;
 
@@ -26,6 +31,9 @@ pub fn create(kind: &Kind, object: &Value) -> Vec<FieldError> {
         metadata::check(kind, object, &mut findings);
     }
     content(kind, object, None, &mut findings);
+    if kind.is_builtin() && kind.kind == "Pod" && !is_empty(&object["spec"]["ephemeralContainers"]) {
+        findings.forbidden("spec.ephemeralContainers", "cannot be set on create");
+    }
     settled(findings)
 }
 
@@ -69,6 +77,10 @@ fn content(kind: &Kind, object: &Value, old: Option<&Value>, findings: &mut Find
         return;
     }
     metadata::qualified_finalizers(&object["metadata"], findings);
+    // An event is looked at once; those who count it on need not know all of it.
+    if kind.kind != "Event" || old.is_none() {
+        rules::check(kind, object, findings);
+    }
     match (kind.group.as_ref(), kind.kind.as_ref()) {
         ("", "Pod") => pod::pod(object, findings),
         ("", "PodTemplate") => pod::template(&object["template"], "template", findings),
@@ -77,6 +89,11 @@ fn content(kind: &Kind, object: &Value, old: Option<&Value>, findings: &mut Find
         ("", "Service" | "Endpoints") | ("networking.k8s.io" | "discovery.k8s.io", _) => {
             network::check(kind, object, findings);
         }
+        ("flowcontrol.apiserver.k8s.io", _) => flow::check(kind, object, findings),
+        ("resource.k8s.io", _) => devices::check(kind, object, findings),
+        ("admissionregistration.k8s.io" | "apiregistration.k8s.io", _) => admission::check(kind, object, findings),
+        ("", "LimitRange" | "ResourceQuota") => limits::check(kind, object, findings),
+        ("", "Event") if old.is_none() => limits::event(object, findings),
         _ => cluster::check(kind, object, findings),
     }
     if kind.kind != "Event" && !is_review(kind) {

@@ -43,6 +43,17 @@ fn is_label(text: &str) -> bool {
     is_word(text, is_lower_alphanumeric, b"-")
 }
 
+/// A name as it is in many programming languages.
+pub(super) fn c_identifier(text: &str) -> Vec<String> {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let begins = text.bytes().next().is_some_and(|byte| is_part(byte) && !byte.is_ascii_digit());
+    if begins && text.bytes().all(is_part) {
+        return Vec::new();
+    }
+    let words = "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_'";
+    vec![says(words, &["my_name", "MY_NAME", "MyName"], "[A-Za-z_][A-Za-z0-9_]*")]
+}
+
 pub fn dns_1123_label(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     if text.len() > 63 {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::field::Findings;
-use super::{is_empty, list, metadata, names, pod, selector, text};
+use super::{is_empty, list, metadata, names, pod, rules, selector, text};
 use crate::kinds::Kind;
 
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
@@ -17,9 +17,8 @@ pub(super) fn check(kind: &Kind, object: &Value, findings: &mut Findings) {
         "Endpoints" => endpoints(object, findings),
         "EndpointSlice" => endpoint_slice(object, findings),
         "Ingress" => ingress(&object["spec"], findings),
-        "IngressClass" if text(&object["spec"]["controller"]).is_empty() => {
-            findings.required("spec.controller", "");
-        }
+        "IngressClass" => ingress_class(&object["spec"], findings),
+        "ServiceCIDR" => service_ranges(&object["spec"]["cidrs"], findings),
         "NetworkPolicy" => network_policy(&object["spec"], findings),
         _ => {}
     }
@@ -41,6 +40,7 @@ fn service(spec: &Value, findings: &mut Findings) {
         external_name(spec, findings);
     }
     service_ports(spec, findings);
+    balancing(spec, findings);
     metadata::labels(&spec["selector"], "spec.selector", findings);
     let affinity = text(&spec["sessionAffinity"]);
     findings.one_of("spec.sessionAffinity", affinity, &["ClientIP", "None"]);
@@ -63,6 +63,32 @@ fn service(spec: &Value, findings: &mut Findings) {
         if !policy.is_empty() && !["Cluster", "Local"].contains(&policy) {
             findings.not_supported(&format!("spec.{field}"), policy, ["Cluster", "Local"]);
         }
+    }
+}
+
+/// What only balanced services, or only those that are reached from outside, may have.
+fn balancing(spec: &Value, findings: &mut Findings) {
+    let kind = text(&spec["type"]);
+    if kind != "LoadBalancer" {
+        for field in ["allocateLoadBalancerNodePorts", "loadBalancerClass"] {
+            if !spec[field].is_null() {
+                findings.forbidden(&format!("spec.{field}"), "may only be used when `type` is 'LoadBalancer'");
+            }
+        }
+        if !is_empty(&spec["loadBalancerSourceRanges"]) {
+            let words = "may only be used when `type` is 'LoadBalancer'";
+            findings.forbidden("spec.LoadBalancerSourceRanges", words);
+        }
+    }
+    for (index, range) in list(&spec["loadBalancerSourceRanges"]).iter().enumerate() {
+        rules::cidr(range, &format!("spec.LoadBalancerSourceRanges[{index}]"), findings);
+    }
+    let policy = &spec["externalTrafficPolicy"];
+    let is_outside =
+        matches!(kind, "LoadBalancer" | "NodePort") || kind == "ClusterIP" && !is_empty(&spec["externalIPs"]);
+    if !is_empty(policy) && !is_outside {
+        let words = "may only be set for externally-accessible services";
+        findings.invalid("spec.externalTrafficPolicy", policy.clone(), words);
     }
 }
 
@@ -162,7 +188,9 @@ fn ports(ports: &Value, path: &str, findings: &mut Findings) {
         if !name.is_empty() {
             findings.invalid_each(&at("name"), name, names::dns_1123_label(name));
         }
-        if !seen.insert(name) && several {
+        if name.is_empty() && several {
+            findings.required(&at("name"), "");
+        } else if !seen.insert(name) && several {
             findings.duplicate(&at("name"), name);
         }
         if let Some(number) = port["port"].as_i64() {
@@ -236,6 +264,40 @@ fn ingress(spec: &Value, findings: &mut Findings) {
     let class = text(&spec["ingressClassName"]);
     if !spec["ingressClassName"].is_null() {
         findings.invalid_each("spec.ingressClassName", class, names::dns_1123_subdomain(class));
+    }
+}
+
+fn ingress_class(spec: &Value, findings: &mut Findings) {
+    if text(&spec["controller"]).is_empty() {
+        findings.required("spec.controller", "");
+    }
+    let (parameters, field) = (&spec["parameters"], "spec.parameters.namespace");
+    match (text(&parameters["scope"]), is_empty(&parameters["namespace"])) {
+        ("Namespace", true) => findings.required(field, "`parameters.scope` is set to 'Namespace'"),
+        ("Cluster", false) => findings.forbidden(field, "`parameters.scope` is set to 'Cluster'"),
+        _ => {}
+    }
+}
+
+fn service_ranges(ranges: &Value, findings: &mut Findings) {
+    for (index, range) in list(ranges).iter().map(text).enumerate() {
+        let parts = range
+            .split_once('/')
+            .and_then(|(address, prefix)| Some((address.parse::<IpAddr>().ok()?, prefix.parse::<u32>().ok()?)));
+        let has_bits = match parts {
+            Some((IpAddr::V4(address), prefix)) => u32::from(address).checked_shl(prefix).unwrap_or(0) != 0,
+            Some((IpAddr::V6(address), prefix)) => u128::from(address).checked_shl(prefix).unwrap_or(0) != 0,
+            None => false,
+        };
+        if has_bits {
+            let words = "must not have bits set beyond the prefix length";
+            findings.invalid(&format!("spec.cidrs[{index}]"), range, words);
+        }
+    }
+    let of_six = |six: bool| list(ranges).iter().filter(|range| text(range).contains(':') == six).count();
+    if list(ranges).len() == 2 && (of_six(true) > 1 || of_six(false) > 1) {
+        let words = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
+        findings.invalid("spec.cidrs", ranges.clone(), words);
     }
 }
 
@@ -318,6 +380,7 @@ fn network_policy(spec: &Value, findings: &mut Findings) {
                 if !port["port"].is_null() {
                     pod::port_number_or_name(&port["port"], &format!("{path}.ports[{index}].port"), findings);
                 }
+                end_port(port, &format!("{path}.ports[{index}].endPort"), findings);
             }
             for (index, peer) in list(&rule[peers]).iter().enumerate() {
                 let path = format!("{path}.{peers}[{index}]");
@@ -334,8 +397,23 @@ fn network_policy(spec: &Value, findings: &mut Findings) {
         }
     }
     for (index, policy) in list(&spec["policyTypes"]).iter().map(text).enumerate() {
-        if !["Egress", "Ingress"].contains(&policy) {
-            findings.not_supported(&format!("spec.policyTypes[{index}]"), policy, ["Egress", "Ingress"]);
+        if !["Ingress", "Egress"].contains(&policy) {
+            findings.not_supported(&format!("spec.policyTypes[{index}]"), policy, ["Ingress", "Egress"]);
         }
+    }
+    if list(&spec["policyTypes"]).len() > 2 {
+        findings.invalid("spec.policyTypes", spec["policyTypes"].clone(), "may not specify more than two policyTypes");
+    }
+}
+
+fn end_port(port: &Value, path: &str, findings: &mut Findings) {
+    let Some(end) = port["endPort"].as_i64() else { return };
+    match &port["port"] {
+        Value::Null => findings.invalid(path, end, "may not be specified when `port` is not specified"),
+        Value::String(_) => findings.invalid(path, end, "may not be specified when `port` is non-numeric"),
+        number if number.as_i64().is_some_and(|number| number > end) => {
+            findings.invalid(path, number.clone(), "must be greater than or equal to `port`");
+        }
+        _ => {}
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::field::Findings;
-use super::{is_empty, list, metadata, names, text};
+use super::{is_empty, list, metadata, names, rules, text};
 use crate::quantity::Quantity;
 
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
@@ -21,6 +21,12 @@ pub(super) fn template(template: &Value, path: &str, findings: &mut Findings) {
 
 fn spec(spec: &Value, path: &str, findings: &mut Findings) {
     let at = |field: &str| format!("{path}.{field}");
+    rules::check_part("PodSpec", spec, path, findings);
+    let seccomp = &spec["securityContext"]["seccompProfile"];
+    if seccomp["type"] == "Localhost" && text(&seccomp["localhostProfile"]).is_empty() {
+        let field = at("securityContext.seccompProfile.localhostProfile");
+        findings.required(&field, "must be set when seccomp type is Localhost");
+    }
     let volumes = volumes(&spec["volumes"], &at("volumes"), findings);
     if list(&spec["containers"]).is_empty() {
         findings.required(&at("containers"), "");

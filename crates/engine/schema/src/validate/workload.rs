@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::field::Findings;
-use super::{is_empty, pod, selector, text};
+use super::{is_empty, list, pod, rules, selector, text};
 use crate::kinds::Kind;
 
 pub(super) fn apps(kind: &Kind, object: &Value, findings: &mut Findings) {
@@ -33,6 +33,11 @@ pub(super) fn apps(kind: &Kind, object: &Value, findings: &mut Findings) {
                 text(&spec["updateStrategy"]["type"]),
                 &["RollingUpdate", "OnDelete"],
             );
+            let rolling = &spec["updateStrategy"]["rollingUpdate"];
+            if is_zero(&rolling["maxUnavailable"]) && (rolling["maxSurge"].is_null() || is_zero(&rolling["maxSurge"])) {
+                let field = "spec.updateStrategy.rollingUpdate.maxUnavailable";
+                findings.required(field, "cannot be 0 when maxSurge is 0");
+            }
         }
         "StatefulSet" => {
             counts(spec, &["replicas", "minReadySeconds", "revisionHistoryLimit"], findings);
@@ -54,6 +59,12 @@ pub(super) fn apps(kind: &Kind, object: &Value, findings: &mut Findings) {
             if spec["template"].is_object() {
                 pod::template(&spec["template"], "spec.template", findings);
                 restart_always(spec, "ReplicationController", findings);
+                let labels = &spec["template"]["metadata"]["labels"];
+                let selector = spec["selector"].as_object().into_iter().flatten();
+                if selector.into_iter().any(|(key, value)| labels[key] != *value) {
+                    let words = "`selector` does not match template `labels`";
+                    findings.invalid("spec.template.metadata.labels", labels.clone(), words);
+                }
             } else {
                 findings.required("spec.template", "");
             }
@@ -167,6 +178,9 @@ pub(super) fn batch(kind: &Kind, object: &Value, findings: &mut Findings) {
     }
     schedule(text(&spec["schedule"]), findings);
     findings.one_of("spec.concurrencyPolicy", text(&spec["concurrencyPolicy"]), &["Allow", "Forbid", "Replace"]);
+    if spec["timeZone"] == "" {
+        findings.invalid("spec.timeZone", "", "timeZone must be nil or non-empty string");
+    }
     counts(spec, &["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"], findings);
     job(&spec["jobTemplate"]["spec"], "spec.jobTemplate.spec", findings);
 }
@@ -181,6 +195,22 @@ fn job(spec: &Value, path: &str, findings: &mut Findings) {
     }
     if spec["completionMode"] == "Indexed" && spec["completions"].is_null() {
         findings.required(&at("completions"), "when completion mode is Indexed");
+    }
+    rules::check_part("JobSpec", spec, path, findings);
+    if spec["completionMode"] != "Indexed" {
+        if let Some(limit) = spec["backoffLimitPerIndex"].as_i64() {
+            findings.invalid(&at("backoffLimitPerIndex"), limit, "requires indexed completion mode");
+        }
+        if spec["successPolicy"].is_object() {
+            let shown = json!({"Rules": spec["successPolicy"]["rules"]});
+            findings.invalid(&at("successPolicy"), shown, "requires indexed completion mode");
+        }
+    }
+    for (index, rule) in list(&spec["podFailurePolicy"]["rules"]).iter().enumerate() {
+        if rule["onExitCodes"].is_null() && is_empty(&rule["onPodConditions"]) {
+            let words = "specifying one of OnExitCodes and OnPodConditions is required";
+            findings.invalid_bare(&at(&format!("podFailurePolicy.rules[{index}]")), words);
+        }
     }
     pod::template(&spec["template"], &at("template"), findings);
     let policy = text(&spec["template"]["spec"]["restartPolicy"]);

@@ -7,6 +7,10 @@ use serde_json::Value;
 use crate::status::Cause;
 
 const PREFIX: &str = "pod-security.kubernetes.io/";
+/// What is said of a level that is none.
+pub const LEVELS: &str = "must be one of privileged, baseline, restricted";
+/// What is said of a version that is none.
+pub const VERSIONS: &str = "must be \"latest\" or \"v1.x\"";
 
 /// A level of the standards, the laxest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,35 +71,43 @@ pub struct Policy {
     pub warn: Standard,
 }
 
+impl Default for Policy {
+    fn default() -> Self {
+        let anything = Standard { level: Level::Privileged, version: Version::LATEST };
+        Self { enforce: anything, audit: anything, warn: anything }
+    }
+}
+
 impl Policy {
     /// Whether nothing is asked.
     pub fn asks_nothing(&self) -> bool {
         [self.enforce, self.audit, self.warn].iter().all(|standard| standard.level == Level::Privileged)
     }
 
-    /// Reads a namespace's labels, with what is wrong with them. A level that nobody knows enforces the strictest.
-    pub fn of<'a>(label: impl Fn(&str) -> Option<&'a str>) -> (Self, Vec<Cause>) {
+    /// Reads a namespace's labels over what holds for all, with what is wrong with them. A level that nobody knows enforces
+    /// the strictest.
+    pub fn of<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> (Self, Vec<Cause>) {
         let mut causes = Vec::new();
-        let mut read = |mode: &str, when_wrong: Level| {
+        let mut read = |mode: &str, default: Standard, when_wrong: Level| {
             let level = label(&format!("{PREFIX}{mode}"));
             let version = label(&format!("{PREFIX}{mode}-version"));
             let parsed = level.map(parse_level);
             if let (Some(text), Some(None)) = (level, parsed) {
-                causes.push(wrong(mode, text, "must be one of privileged, baseline, restricted"));
+                causes.push(wrong(mode, text, LEVELS));
             }
             let parsed_version = version.map(parse_version);
             if let (Some(text), Some(None)) = (version, parsed_version) {
-                causes.push(wrong(&format!("{mode}-version"), text, "must be \"latest\" or \"v1.x\""));
+                causes.push(wrong(&format!("{mode}-version"), text, VERSIONS));
             }
             let standard = Standard {
-                level: parsed.map_or(Level::Privileged, |level| level.unwrap_or(when_wrong)),
-                version: parsed_version.flatten().unwrap_or(Version::LATEST),
+                level: parsed.map_or(default.level, |level| level.unwrap_or(when_wrong)),
+                version: parsed_version.map_or(default.version, |version| version.unwrap_or(Version::LATEST)),
             };
             (standard, parsed.is_some_and(|level| level.is_some()), level.is_some(), version.is_some())
         };
-        let (enforce, enforce_is_good, _, _) = read("enforce", Level::Restricted);
-        let (audit, ..) = read("audit", Level::Privileged);
-        let (mut warn, _, has_warn, has_warn_version) = read("warn", Level::Privileged);
+        let (enforce, enforce_is_good, _, _) = read("enforce", self.enforce, Level::Restricted);
+        let (audit, ..) = read("audit", self.audit, Level::Privileged);
+        let (mut warn, _, has_warn, has_warn_version) = read("warn", self.warn, Level::Privileged);
         // Whoever is refused is warned too, for the workloads that will be.
         if !has_warn && enforce_is_good && enforce.level > warn.level {
             warn.level = enforce.level;
@@ -107,8 +119,18 @@ impl Policy {
     }
 
     /// What the labels of an object say.
-    pub fn of_object(namespace: &Value) -> (Self, Vec<Cause>) {
-        Self::of(|key| namespace["metadata"]["labels"].get(key).and_then(Value::as_str))
+    pub fn of_object(&self, namespace: &Value) -> (Self, Vec<Cause>) {
+        self.of(|key| namespace["metadata"]["labels"].get(key).and_then(Value::as_str))
+    }
+
+    /// The modes that a namespace's own labels ask for, as people are told of them.
+    pub fn shown(&self, namespace: &Value) -> String {
+        let labels = &namespace["metadata"]["labels"];
+        let is_set =
+            |mode: &str| ["", "-version"].iter().any(|end| labels.get(format!("{PREFIX}{mode}{end}")).is_some());
+        let modes = [("enforce", self.enforce), ("audit", self.audit), ("warn", self.warn)].into_iter();
+        let asked = modes.filter(|(mode, standard)| standard.level != Level::Privileged && is_set(mode));
+        asked.map(|(mode, standard)| format!("{mode}={standard}")).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -116,7 +138,8 @@ fn wrong(label: &str, value: &str, detail: &str) -> Cause {
     Cause::invalid(&format!("metadata.labels[{PREFIX}{label}]"), format!("{value:?}"), detail)
 }
 
-fn parse_level(text: &str) -> Option<Level> {
+/// A level by its name.
+pub fn parse_level(text: &str) -> Option<Level> {
     match text {
         "privileged" => Some(Level::Privileged),
         "baseline" => Some(Level::Baseline),
@@ -125,7 +148,8 @@ fn parse_level(text: &str) -> Option<Level> {
     }
 }
 
-fn parse_version(text: &str) -> Option<Version> {
+/// A version by its name.
+pub fn parse_version(text: &str) -> Option<Version> {
     if text == "latest" {
         return Some(Version::LATEST);
     }
@@ -139,8 +163,8 @@ mod tests {
     use super::*;
 
     fn read(labels: &[(&str, &'static str)]) -> (String, String, Vec<String>) {
-        let (policy, causes) =
-            Policy::of(|key| labels.iter().find(|(name, _)| key == format!("{PREFIX}{name}")).map(|(_, value)| *value));
+        let (policy, causes) = Policy::default()
+            .of(|key| labels.iter().find(|(name, _)| key == format!("{PREFIX}{name}")).map(|(_, value)| *value));
         let wrong = causes.into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
         (policy.enforce.to_string(), policy.warn.to_string(), wrong)
     }
