@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::application::{Drift, HealthCode, HealthStatus, ResourceStatus, Summary, SyncCode};
+use crate::application::{Application, Drift, HealthCode, HealthStatus, ResourceStatus, Summary, SyncCode};
 use crate::attempt::key_of;
 use crate::cluster::ClusterError;
 use crate::deploy::{DeployError, may_prune};
@@ -50,8 +50,7 @@ impl Worker {
             .filter(|resource| resource.status == SyncCode::OutOfSync && !resource.requires_pruning)
             .cloned()
             .collect();
-        let heals = round.application.spec.automated().is_some_and(|policy| policy.self_heal);
-        if !drifted.is_empty() && heals {
+        if !drifted.is_empty() && self.still_heals(round).await? {
             self.heal(round, &drifted).await?;
             self.compare(round).await?;
         }
@@ -68,6 +67,17 @@ impl Worker {
             round.status.sync.status = SyncCode::OutOfSync;
         }
         Ok(())
+    }
+
+    /// Whether drift that has been seen is to be put right. Whoever turned that off before they changed something is not
+    /// to be overruled by a round that had read the Application before.
+    async fn still_heals(&self, round: &Round) -> Result<bool, WorkError> {
+        let heals = |application: &Application| application.spec.automated().is_some_and(|policy| policy.self_heal);
+        if !heals(&round.application) {
+            return Ok(false);
+        }
+        let now = self.shared.applications().get_opt(&self.name).await?;
+        Ok(now.is_some_and(|application| heals(&application)))
     }
 
     /// Fills in resources, sync status, health and summary from the live objects.

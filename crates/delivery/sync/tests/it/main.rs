@@ -326,10 +326,20 @@ async fn drift_is_put_right_or_shown() {
         .until_object("/api/v1/namespaces/hello/services/hello", "the service is back", |object| !object.is_null())
         .await;
 
-    stage.set_self_heal("hello", false).await;
-    stage.scale("hello", "hello", 5).await;
+    // Turned off, it is off at once, whatever is being looked at just then.
     let out_of_sync =
         |app: &coracle_sync::application::Application| app.status.as_ref().unwrap().sync.status == SyncCode::OutOfSync;
+    for replicas in [4, 2, 6, 1, 4] {
+        stage.set_self_heal("hello", false).await;
+        stage.scale("hello", "hello", replicas).await;
+        stage.until("hello", "out of sync", out_of_sync).await;
+        assert_eq!(stage.object(path).await["spec"]["replicas"], replicas);
+        stage.set_self_heal("hello", true).await;
+        stage.until_object(path, "put back to 3", |object| object["spec"]["replicas"] == 3).await;
+        stage.until("hello", "synced", |app| !out_of_sync(app)).await;
+    }
+    stage.set_self_heal("hello", false).await;
+    stage.scale("hello", "hello", 5).await;
     let status = stage.until("hello", "out of sync", out_of_sync).await.status.unwrap();
     let message = status.conditions.iter().find(|condition| condition.kind == "DriftDetected").unwrap().message.clone();
     check(&message, expect!["deployment/hello: spec.replicas is 5 instead of 3, set by kubectl"]);
