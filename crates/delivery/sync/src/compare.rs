@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::application::{Application, Drift, HealthCode, HealthStatus, ResourceStatus, Summary, SyncCode};
+use crate::application::{Application, Automated, Drift, HealthCode, HealthStatus, ResourceStatus, Summary, SyncCode};
 use crate::attempt::key_of;
 use crate::cluster::ClusterError;
 use crate::deploy::{DeployError, may_prune};
@@ -50,12 +50,12 @@ impl Worker {
             .filter(|resource| resource.status == SyncCode::OutOfSync && !resource.requires_pruning)
             .cloned()
             .collect();
-        if !drifted.is_empty() && self.still_heals(round).await? {
+        if !drifted.is_empty() && self.still(round, |policy| policy.self_heal).await? {
             self.heal(round, &drifted).await?;
             self.compare(round).await?;
         }
         let leftover = round.status.resources.iter().any(|resource| resource.requires_pruning);
-        if leftover && round.application.spec.automated().is_some_and(|policy| policy.prune && policy.self_heal) {
+        if leftover && self.still(round, |policy| policy.prune && policy.self_heal).await? {
             self.prune_leftovers(round).await?;
             self.compare(round).await?;
         }
@@ -69,15 +69,15 @@ impl Worker {
         Ok(())
     }
 
-    /// Whether drift that has been seen is to be put right. Whoever turned that off before they changed something is not
-    /// to be overruled by a round that had read the Application before.
-    async fn still_heals(&self, round: &Round) -> Result<bool, WorkError> {
-        let heals = |application: &Application| application.spec.automated().is_some_and(|policy| policy.self_heal);
-        if !heals(&round.application) {
+    /// Whether the policy lets something be put right, also now that it has been seen. Whoever turned that off before they
+    /// changed something is not to be overruled by a round that had read the Application before.
+    async fn still(&self, round: &Round, allows: fn(&Automated) -> bool) -> Result<bool, WorkError> {
+        let allowed = |application: &Application| application.spec.automated().is_some_and(allows);
+        if !allowed(&round.application) {
             return Ok(false);
         }
         let now = self.shared.applications().get_opt(&self.name).await?;
-        Ok(now.is_some_and(|application| heals(&application)))
+        Ok(now.is_some_and(|application| allowed(&application)))
     }
 
     /// Fills in resources, sync status, health and summary from the live objects.
